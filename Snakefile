@@ -1,0 +1,27 @@
+# WaveStack's one DAG: corpus -> tokens -> [contract, budget] -> train -> evaluate -> studies -> report, and the length profile beside it.
+#
+#   snakemake --cores                                    params/quick.yaml
+#   snakemake --cores --configfile params/smoke.yaml     another profile
+#   snakemake --cores --config 'training={batch: 8}'     values laid over the profile; they pass the same schema
+
+
+container: "docker://python:3.11-slim"  # unused without a software-deployment flag; `make setup` is the environment
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/contract.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/studies.smk"
+include: "workflow/rules/report.smk"
+
+
+# Heavy results are asked for by name: a fresh clone has the light ones, which are in git, and must make both again.
+rule all:
+    default_target: True
+    input:
+        f"{REPORTS}/index.html",
+        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.runs()),
+        expand("{data}/profile/length{length}.csv", data=DATA, length=LENGTHS),

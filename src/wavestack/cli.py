@@ -1,0 +1,231 @@
+"""The command line: verbs only. Each step of the workflow is one of them, and can be run by hand as the workflow runs it."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wavestack import steps
+from wavestack.params import Parameters, load
+from wavestack.provenance import recorded
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Profile = Annotated[Path, typer.Option("--params", help="The profile: what to run.", show_default=True)]
+Overrides = Annotated[list[str], typer.Option("--set", help="key.path=value laid over the profile; may be repeated.")]
+Fingerprint = Annotated[str, typer.Option(help="Refuse to run if code or parameters are not those this stands for.")]
+Data = Annotated[Path, typer.Option(help="Folder for heavy results.")]
+Reports = Annotated[Path, typer.Option(help="Folder for light results.")]
+Tokens = Annotated[Path, typer.Option(help="Folder of the corpus's token files.")]
+QUICK = Path("params/quick.yaml")
+
+
+def main() -> None:
+    """Run a verb; what a user can cause ends in one message and exit status 1, not in a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for chatty in ("httpx", "httpcore", "huggingface_hub", "datasets", "fsspec", "matplotlib", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app()
+    except ValueError as error:
+        sys.exit(f"wavestack: {error}")
+
+
+@contextmanager
+def _step(name: str, step: steps.Step, fingerprint: str, reports: Path, inputs: list[Path]) -> Iterator[dict[str, Any]]:
+    """Refuse another step than was asked for, and record this one."""
+    if fingerprint and fingerprint != step.fingerprint:
+        raise ValueError(
+            f"{name}: code or parameters changed after the workflow was started (asked for {fingerprint}, here {step.fingerprint}); "
+            "run snakemake again"
+        )
+    with recorded(reports, name, step.settings, step.fingerprint, inputs) as timing:
+        yield timing
+
+
+@app.command()
+def check(
+    params: Annotated[Path, typer.Argument(help="A profile.")] = QUICK, override: Overrides = []
+) -> None:
+    """Check a profile with its models and corpora; tell everything that is wrong."""
+    parameters = checked(params, override)
+    print(f"{params}: {len(parameters.runs())} runs, no errors")
+
+
+def checked(params: Path, override: list[str]) -> Parameters:
+    """Parameters with every model's budget solved, so that what cannot be met is told before anything starts."""
+    from wavestack.studies.ledger import ledger_rows
+
+    parameters = load(params, override)
+    ledger_rows(parameters)
+    return parameters
+
+
+@app.command()
+def corpus(
+    name: str, data: Data, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = ""
+) -> None:
+    """Write a corpus's splits and its manifest."""
+    from wavestack.corpora.corpus import write_corpus
+
+    parameters = load(params, override)
+    with _step("corpus", steps.corpus(parameters, name), fingerprint, reports, []):
+        write_corpus(name, parameters.corpora[name], parameters.profile.corpora[name].limit, data, reports)
+
+
+@app.command()
+def tokens(
+    name: str,
+    corpus_data: Annotated[Path, typer.Option("--corpus", help="Folder of the corpus's splits.")],
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Make a corpus's tokenizer and encode its splits."""
+    from wavestack.corpora.tokens import write_tokens
+
+    parameters = load(params, override)
+    with _step("tokens", steps.tokens(parameters, name), fingerprint, reports, []):
+        write_tokens(name, parameters.corpora[name], parameters.tokenizer(name), corpus_data, data, reports)
+
+
+@app.command()
+def budget(reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
+    """Solve every model's width and write the ledger of parameters."""
+    from wavestack.studies.ledger import write_ledger
+
+    parameters = load(params, override)
+    with _step("ledger", steps.ledger(parameters), fingerprint, reports, []):
+        for row in write_ledger(parameters, reports):
+            print(f"{row['corpus']}/{row['spec']}/{row['variant']}: {row['parameters']:,} parameters, MLP width {row['mlp']}")
+
+
+@app.command()
+def contract(
+    spec: str,
+    budget: Annotated[str, typer.Option(help="Name of a budget of the profile.")],
+    reports: Reports,
+    variant: Annotated[str, typer.Option(help="base, or lanes= with some of the spec's.")] = "base",
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Check what a model must satisfy before it may train; exit status 1 where it does not."""
+    from dataclasses import asdict
+
+    from wavestack.artifacts import write_json
+    from wavestack.contract import check as check_contract
+
+    parameters = load(params, override)
+    name = f"{spec}/{budget}/{variant}"
+    with _step(variant, steps.contract(parameters, spec, budget, variant), fingerprint, reports, []):
+        chosen = parameters.specs[spec].variant(variant)
+        findings = check_contract(chosen, parameters.profile.budgets[budget], steps.vocabularies(parameters))
+        for finding in findings:
+            print(f"{'holds ' if finding.passed else 'BROKEN'} {finding.check}: {finding.detail}")
+        broken = [finding for finding in findings if not finding.passed]
+        if broken:
+            told = "; ".join(f"{f.check}, position {f.position}, {f.detail}" for f in broken)
+            raise ValueError(f"{name} breaks the contract and will not be trained: {told}")
+        found = [asdict(finding) for finding in findings]
+        write_json(reports / f"{variant}.json", {"spec": spec, "budget": budget, "variant": variant, "findings": found})
+
+
+@app.command()
+def train(
+    run: str,
+    tokens: Tokens,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Train a run (corpus/spec/budget/variant/seedK), going on from its newest checkpoint."""
+    from wavestack.training.run import train_run
+
+    parameters = load(params, override)
+    chosen = parameters.run(run)
+    step = steps.train(parameters, chosen)
+    with _step("train", step, fingerprint, reports, [tokens / "manifest.json"]) as timing:
+        trained = train_run(parameters, chosen, tokens, data, reports, step.fingerprint)
+        speed = trained["tokens"] / trained["seconds"] if trained["seconds"] else None
+        timing["training"] = {"seconds": trained["seconds"], "tokens_per_second": speed}
+
+
+@app.command()
+def evaluate(
+    run: str,
+    tokens: Tokens,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Score a trained run on the whole validation split."""
+    from wavestack.evaluation.run import evaluate_run
+
+    parameters = load(params, override)
+    chosen = parameters.run(run)
+    inputs = [tokens / "manifest.json", data / "best.json"]
+    with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs):
+        evaluate_run(parameters, chosen, tokens, data, reports)
+
+
+@app.command()
+def profile(
+    length: Annotated[int, typer.Argument(help="Sequence length; one of the lengths study's.")],
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Measure training steps at one sequence length, every model in fresh processes that take turns."""
+    from wavestack.profiling.length import measure_length
+
+    parameters = load(params, override)
+    if parameters.profile.studies.lengths is None:
+        raise ValueError(f"{params} has no studies.lengths; add one to measure sequence lengths")
+    with _step(f"length{length}", steps.length(parameters, length), fingerprint, reports, []):
+        measure_length(parameters, length, data, reports)
+
+
+@app.command()
+def study(
+    name: str, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = ""
+) -> None:
+    """Put the results of a study (comparison, ablation, lengths) together."""
+    from wavestack.studies.ablation import write_ablation
+    from wavestack.studies.comparison import write_comparison
+    from wavestack.studies.lengths import write_lengths
+
+    parameters = load(params, override)
+    analyses = {"comparison": write_comparison, "ablation": write_ablation, "lengths": write_lengths}
+    wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]
+    if name not in wanted:
+        raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(wanted)}")
+    with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", []):
+        analyses[name](parameters, reports)
+
+
+@app.command()
+def report(reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
+    """Draw the figures and write the page."""
+    from wavestack.report.page import write_report
+
+    parameters = load(params, override)
+    with _step("report", steps.report(parameters), fingerprint, reports, []):
+        write_report(parameters, reports)
+    print(reports / "index.html")
+
+
+if __name__ == "__main__":
+    main()

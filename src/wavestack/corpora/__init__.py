@@ -1,0 +1,1 @@
+"""From a named text to a token file: sources, splits, the overlap audit, tokenizers, tokens."""

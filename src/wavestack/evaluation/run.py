@@ -1,0 +1,53 @@
+"""The measures of one run on one split."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wavestack.artifacts import read_json, write_json, written_atomically
+from wavestack.corpora.tokens import TokenFile
+from wavestack.evaluation.likelihood import document_losses, summary
+from wavestack.params import Parameters, Run
+from wavestack.training.checkpoint import load_model
+
+SPLIT = "valid"  # test stays closed until a spec is frozen
+
+
+def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path) -> dict[str, Any]:
+    """Score the best checkpoint of a run on the whole validation split.
+
+    Args:
+        tokens: folder of the corpus's token files.
+        data: holds the run's `best`; gets `documents.parquet`, a row a document.
+        reports: holds the run's `training.json`; gets `metrics.json`, deterministic values only.
+
+    Returns:
+        The content of `metrics.json`. A run that diverged is not scored, and says so.
+    """
+    training = read_json(reports / "training.json")
+    split = TokenFile.open(tokens, SPLIT)
+    model = load_model(data / "best")
+    total, non_embedding = model.parameter_counts()
+    metrics = {
+        "status": training["status"],
+        "reason": training["reason"],
+        "split": SPLIT,
+        "parameters": total,
+        "non_embedding_parameters": non_embedding,
+        "training_tokens": training["tokens"],
+        "best_step": training["best_step"],
+        "steps": training["steps"],
+    }
+    documents = range(len(split)) if training["status"] == "ok" else []
+    training_parameters = parameters.profile.training
+    torch.set_num_threads(training_parameters.threads)
+    torch.use_deterministic_algorithms(training_parameters.device == "cpu")
+    model.to(training_parameters.device)
+    losses = document_losses(model, split, documents, model.context, parameters.profile.evaluation.batch_tokens)
+    if len(losses):
+        metrics |= summary(losses, parameters.corpora[run.corpus].words != "none")
+    with written_atomically(data / "documents.parquet") as temporary:
+        losses.to_parquet(temporary, index=False)
+    write_json(reports / "metrics.json", metrics)
+    return metrics

@@ -1,0 +1,1 @@
+"""Lanes: fixed mathematical views of a sequence, all causal and of constant state."""

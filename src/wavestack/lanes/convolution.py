@@ -1,0 +1,23 @@
+"""A short causal depthwise convolution."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from wavestack.lanes.filtering import causal_filter
+from wavestack.lanes.lane import Lane
+
+
+class ShortConvolution(Lane):
+    """`y_t = sum_{k < width} w_k * x_{t-k}` channel by channel; its state is its last inputs. Starts as the identity."""
+
+    def __init__(self, hidden: int, context: int, *, width: Annotated[int, Field(ge=1)] = 4):
+        super().__init__()
+        weight = torch.zeros(width, hidden)
+        weight[0] = 1
+        self.weight = nn.Parameter(weight)  # width x H
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return causal_filter(x, self.weight, 1, state)

@@ -1,0 +1,1 @@
+"""What a person does around the workflow; the only room that knows the command lines of Snakemake, DVC and Slurm."""

@@ -1,0 +1,162 @@
+"""What made a result: the code and the parameters as one fingerprint, and commit, inputs, versions, machine, seconds and memory.
+
+The fingerprint decides whether a result is current. It covers the syntax trees of every module that a step runs, without comments and
+docstrings, and the parameters that the step reads. It does not cover versions or the machine: those are recorded, not compared.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wavestack.artifacts import sha256, write_json
+
+PACKAGE = Path(__file__).parent
+# Modules that change no number. Parameters count by their values and registry entries by what they name.
+PLUMBING = {"wavestack", *(f"wavestack.{name}" for name in ("artifacts", "cli", "params", "provenance", "registry", "steps"))}
+VERSIONED = ("torch", "numpy", "tokenizers", "datasets", "PyWavelets", "snakemake")
+
+
+def fingerprint(settings: Mapping[str, Any], entries: Iterable[str]) -> str:
+    """One hash of the parameters a step reads and of the code it runs.
+
+    Args:
+        settings: what the step reads, as JSON types.
+        entries: `module` or `module:Class` strings; the modules that they import are followed.
+    """
+    content = {"settings": settings, "entries": sorted(entries), "code": code_fingerprint(entries)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def code_fingerprint(entries: Iterable[str]) -> str:
+    """A hash of the syntax trees of these modules and of all modules of the package that they import."""
+    found: set[str] = set()
+    waiting = [entry.partition(":")[0] for entry in entries]
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module not in PLUMBING:
+            found.add(module)
+            waiting += _module(module)[1]
+    digest = hashlib.sha256()
+    for module in sorted(found):
+        digest.update(f"{module}\n{_module(module)[0]}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """A module's code without comments and docstrings, and the modules of the package that it imports."""
+    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from wavestack.lanes import projection` names a module, `from wavestack.lanes.lane import Lane` a class in one
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            imported |= {node.module} | {module for module in inner if _file(module).is_file()}
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
+            first = body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = body[1:] or [ast.Pass()]
+    ours = sorted(module for module in imported if module.split(".")[0] == "wavestack" and _file(module).is_file())
+    return ast.unparse(tree), tuple(ours)
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@contextmanager
+def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: str, inputs: Iterable[str | Path]) -> Iterator[dict]:
+    """Time a step and, when it succeeds, write `<name>.provenance.json` and `<name>.timing.json` into `folder`.
+
+    Args:
+        folder: where the step's light results stand.
+        name: of the step.
+        settings: the parameters that the step read.
+        mark: the step's fingerprint.
+        inputs: small files that pin what went in (manifests, not the data).
+
+    Yields:
+        A dict to which the step adds its own timings (tokens per second, ...).
+    """
+    timing: dict[str, Any] = {}
+    started = time.perf_counter()
+    yield timing
+    timing["seconds"] = round(time.perf_counter() - started, 3)
+    timing["peak_memory_bytes"] = peak_memory()
+    folder = Path(folder)
+    write_json(folder / f"{name}.timing.json", timing)
+    write_json(
+        folder / f"{name}.provenance.json",
+        {
+            "command": shlex.join(["wavestack", *sys.argv[1:]]),
+            "settings": settings,
+            "fingerprint": mark,
+            "inputs": {str(path): sha256(path) for path in inputs},
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **_commit(),
+            **machine(),
+        },
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Versions and hardware, for the record."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {
+        "versions": versions,
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "accelerator": _accelerator(),
+        },
+    }
+
+
+def peak_memory() -> int:
+    """High-water mark of this process's resident memory, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _accelerator() -> str | None:
+    torch = sys.modules.get("torch")  # a step that did not need torch does not start it for this
+    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
+
+
+def _commit() -> dict[str, Any]:
+    """The commit, and whether code or parameters differ from it. Results (`reports/`) are written while running and do not count."""
+    sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml"]
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run(["git", "status", "--porcelain", "--", *sources], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}  # not a git checkout
+    return {"commit": commit, "dirty": bool(status.stdout.strip())}

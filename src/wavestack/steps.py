@@ -1,0 +1,119 @@
+"""What each step of the workflow reads and runs: its parameters and its code, as one fingerprint.
+
+The Snakefile puts both under a rule's `params`, so that Snakemake reruns a step when either changes and leaves it alone otherwise; the
+command line computes them again and refuses to run something else than it was asked for.
+"""
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wavestack.params import ModelSpec, Parameters, Run
+from wavestack.provenance import fingerprint
+
+
+@dataclass(frozen=True)
+class Step:
+    settings: Mapping[str, Any]  # the parameters that the step reads, as JSON types
+    fingerprint: str  # of these and of the code that it runs
+
+
+def _step(settings: Mapping[str, Any], entries: Iterable[str]) -> Step:
+    return Step(settings, fingerprint(settings, entries))
+
+
+def corpus(parameters: Parameters, name: str) -> Step:
+    entry = parameters.corpora[name]
+    settings = {"corpus": entry.model_dump(mode="json"), "limit": parameters.profile.corpora[name].limit}
+    if entry.python:  # the text is the interpreter's own
+        settings["python"] = platform.python_version()
+    return _step(settings, ["wavestack.corpora.corpus"])
+
+
+def tokens(parameters: Parameters, name: str) -> Step:
+    settings = {"tokenizer": parameters.tokenizer(name).model_dump(mode="json"), "words": parameters.corpora[name].words}
+    return _step(settings, ["wavestack.corpora.tokens"])
+
+
+def ledger(parameters: Parameters) -> Step:
+    runs = parameters.runs()
+    settings = {
+        "models": {f"{run.spec}/{run.variant}": _spec(parameters.spec(run)) for run in runs},
+        "budgets": {run.budget: parameters.profile.budgets[run.budget].model_dump(mode="json") for run in runs},
+        "vocabularies": {run.corpus: parameters.tokenizer(run.corpus).size for run in runs},
+    }
+    entries = {entry for run in runs for entry in parameters.spec(run).entries}
+    return _step(settings, ["wavestack.studies.ledger", *entries])
+
+
+def contract(parameters: Parameters, spec: str, budget: str, variant: str) -> Step:
+    chosen = parameters.specs[spec].variant(variant)
+    settings = {
+        "spec": _spec(chosen),
+        "budget": parameters.profile.budgets[budget].model_dump(mode="json"),
+        "vocabularies": vocabularies(parameters),
+    }
+    return _step(settings, ["wavestack.contract", *chosen.entries])
+
+
+def train(parameters: Parameters, run: Run) -> Step:
+    spec = parameters.spec(run)
+    settings = {
+        "spec": _spec(spec),
+        "budget": parameters.profile.budgets[run.budget].model_dump(mode="json"),
+        "vocabulary": parameters.tokenizer(run.corpus).size,
+        "seed": run.seed,
+        "training": parameters.profile.training.model_dump(mode="json"),
+        "evaluation": parameters.profile.evaluation.model_dump(mode="json"),
+    }
+    return _step(settings, ["wavestack.training.run", *spec.entries])
+
+
+def evaluate(parameters: Parameters, run: Run) -> Step:
+    settings = {
+        "words": parameters.corpora[run.corpus].words,
+        "evaluation": parameters.profile.evaluation.model_dump(mode="json"),
+        "threads": parameters.profile.training.threads,
+        "device": parameters.profile.training.device,
+    }
+    return _step(settings, ["wavestack.evaluation.run", *parameters.spec(run).entries])
+
+
+def length(parameters: Parameters, positions: int) -> Step:
+    study = parameters.profile.studies.lengths
+    assert study is not None
+    specs = {name: parameters.specs[name] for name in study.specs}
+    settings = {
+        "study": study.model_dump(mode="json", exclude={"lengths"}),
+        "length": positions,
+        "longest": max(study.lengths),
+        "budget": parameters.profile.budgets[study.budget].model_dump(mode="json"),
+        "specs": {name: _spec(spec) for name, spec in specs.items()},
+    }
+    entries = {entry for spec in specs.values() for entry in spec.entries}
+    return _step(settings, ["wavestack.profiling.length", *entries])
+
+
+def study(parameters: Parameters, name: str) -> Step:
+    """The analysis of a study: which results it puts together."""
+    chosen = getattr(parameters.profile.studies, name)
+    return _step({"study": chosen.model_dump(mode="json")}, [f"wavestack.studies.{name}"])
+
+
+def report(parameters: Parameters) -> Step:
+    settings = {
+        "profile": parameters.name,
+        "studies": parameters.profile.studies.model_dump(mode="json"),
+        "corpora": {name: parameters.corpora[name].licence for name in parameters.profile.corpora},
+    }
+    return _step(settings, ["wavestack.report.page"])
+
+
+def vocabularies(parameters: Parameters) -> list[int]:
+    """Sizes of the vocabularies that a profile trains with."""
+    return sorted({parameters.tokenizer(name).size for name in parameters.profile.corpora})
+
+
+def _spec(spec: ModelSpec) -> dict[str, Any]:
+    return {**asdict(spec), "entries": spec.entries}

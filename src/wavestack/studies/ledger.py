@@ -1,0 +1,48 @@
+"""The ledger: that all models of a comparison have the same parameters, from the instantiated modules."""
+
+from pathlib import Path
+from typing import Any
+
+from wavestack import budget as budgets
+from wavestack.artifacts import write_json
+from wavestack.params import Parameters
+
+
+def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
+    """A row for each model of each run; seeds share one.
+
+    Raises:
+        ValueError: every model that cannot meet its budget, with the distance, a line each.
+    """
+    rows, faults = [], []
+    for corpus, spec, name, variant in dict.fromkeys((r.corpus, r.spec, r.budget, r.variant) for r in parameters.runs()):
+        budget, vocabulary = parameters.profile.budgets[name], parameters.tokenizer(corpus).size
+        try:
+            size = budgets.solve(parameters.specs[spec].variant(variant), budget, vocabulary)
+        except ValueError as error:
+            faults.append(f"{parameters.sources['profile']}: budgets.{name}: {spec}, {variant}, on {corpus}: {error}")
+            continue
+        rows.append(
+            {
+                "corpus": corpus,
+                "budget": name,
+                "spec": spec,
+                "variant": variant,
+                "vocabulary": vocabulary,
+                "mlp": size.mlp,
+                "parameters": size.total,
+                "non_embedding_parameters": size.non_embedding,
+                "target_parameters": budget.parameters + vocabulary * budget.hidden,
+                "target_non_embedding_parameters": budget.parameters,
+            }
+        )
+    if faults:
+        raise ValueError("\n".join(faults))
+    return rows
+
+
+def write_ledger(parameters: Parameters, reports: Path) -> list[dict[str, Any]]:
+    """Write `ledger.json`; ValueError as `ledger_rows`."""
+    rows = ledger_rows(parameters)
+    write_json(reports / "ledger.json", {"rows": rows})
+    return rows

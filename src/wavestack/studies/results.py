@@ -1,0 +1,58 @@
+"""Reading the results of runs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wavestack.artifacts import read_json
+from wavestack.budget import TOLERANCE
+from wavestack.params import Run
+
+# What a study's table says of a run, beside which run it is.
+MEASURES = (
+    "status",
+    "parameters",
+    "non_embedding_parameters",
+    "training_tokens",
+    "best_step",
+    "steps",
+    "nats_per_token",
+    "bits_per_byte",
+    "perplexity",
+    "word_perplexity",
+    "seconds",
+    "tokens_per_second",
+)
+COLUMNS = ("corpus", "spec", "budget", "variant", "seed", *MEASURES)
+
+
+def run_row(run: Run, reports: Path) -> dict[str, Any]:
+    """One run as a row of COLUMNS; a measure that a diverged run does not have is None. Seconds are those of training steps."""
+    folder = reports / "runs" / str(run)
+    found = {**read_json(folder / "metrics.json"), **read_json(folder / "train.timing.json")["training"]}
+    return {**asdict(run), **{measure: found.get(measure) for measure in MEASURES}}
+
+
+def means(rows: list[dict[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Rows with the same `by`, averaged over their seeds in the order of first appearance; None where a seed lacks the measure."""
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    averaged = []
+    for key, group in groups.items():
+        values = {measure: [row[measure] for row in group] for measure in MEASURES if measure != "status"}
+        mean = {measure: None if None in found else sum(found) / len(found) for measure, found in values.items()}
+        averaged.append({**dict(zip(by, key, strict=True)), "seeds": [row["seed"] for row in group], **mean})
+    return averaged
+
+
+def require_equal_budgets(rows: list[dict[str, Any]]) -> None:
+    """ValueError naming the two values where runs on one corpus do not share parameters (within 1%) and training tokens."""
+    for row in rows:
+        first = next(other for other in rows if other["corpus"] == row["corpus"])
+        for measure, tolerance in (("parameters", TOLERANCE), ("non_embedding_parameters", TOLERANCE), ("training_tokens", 0.0)):
+            if row["status"] == first["status"] == "ok" and abs(row[measure] - first[measure]) > tolerance * first[measure]:
+                raise ValueError(
+                    f"{row['corpus']}: {row['spec']}/{row['variant']} has {row[measure]:,} {measure.replace('_', ' ')} and "
+                    f"{first['spec']}/{first['variant']} {first[measure]:,}; runs of unequal budgets are not compared"
+                )

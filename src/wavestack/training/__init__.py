@@ -1,0 +1,1 @@
+"""One training: corpus x model spec x budget x seed."""

@@ -1,0 +1,234 @@
+"""The training loop: deterministic on a CPU, resumable at any checkpoint with bitwise the same losses."""
+
+import contextlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from wavestack.artifacts import write_csv
+from wavestack.corpora.tokens import TokenFile
+from wavestack.evaluation.likelihood import document_losses, spread_documents
+from wavestack.params import Training
+from wavestack.training.checkpoint import Architecture, Checkpoints
+from wavestack.training.optimizer import adamw, learning_rate
+
+log = logging.getLogger(__name__)
+
+CURVE = ("step", "tokens", "learning_rate", "train_nats", "valid_nats")
+
+
+@dataclass
+class Progress:
+    """Where a training stands: everything that a checkpoint must hold beside tensors."""
+
+    step: int = 0  # optimiser steps done
+    status: str = "ok"  # or "diverged"
+    reason: str | None = None
+    best_step: int = 0
+    best_nats: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)  # rows of CURVE
+    seconds: float = 0.0  # over all attempts, of training steps alone
+
+
+@dataclass
+class Trained:
+    """What a training leaves: its progress, and two sets of weights."""
+
+    progress: Progress
+    best: dict[str, Tensor]  # at the lowest validation loss
+    last: dict[str, Tensor]
+
+
+def train(
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    train_tokens: TokenFile,
+    valid_tokens: TokenFile,
+    checkpoints: Checkpoints,
+    curve: Path,
+    evaluation_batch: int,
+) -> Trained:
+    """Train a model from its newest checkpoint, or from the start.
+
+    Args:
+        architecture: what to build; its budget says for how many tokens, in sequences of how many.
+        seed: of the weights and of the order of the data; runs that are compared share it.
+        checkpoints: where to resume from and save to. The caller clears them when the results are safe.
+        curve: a CSV of the losses, written anew at every validation so that it can be watched.
+        evaluation_batch: positions a forward pass in validation.
+
+    Raises:
+        ValueError: where the train split is shorter than one sequence, or the device is not there.
+    """
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device is cuda, and this machine has no CUDA device; set it to cpu or run where there is one")
+    torch.set_num_threads(training.threads)
+    torch.use_deterministic_algorithms(training.device == "cpu")
+    torch.manual_seed(seed)
+    context = architecture.budget.context
+    steps = math.ceil(architecture.budget.tokens / (training.batch * context))
+    model = architecture.build().to(training.device)
+    optimizer = adamw(model, training)
+    forward = torch.compile(model) if training.compile else model
+    progress, best = _resume(checkpoints, model, optimizer)
+    watched = spread_documents(valid_tokens, training.validation_tokens)
+
+    def validate() -> float:
+        nonlocal best
+        model.eval()
+        with _autocast(training):
+            losses = document_losses(forward, valid_tokens, watched, context, evaluation_batch)
+        model.train()
+        nats = float(losses["nats"].sum() / losses["tokens"].sum())
+        better = math.isfinite(nats) and (progress.best_nats is None or nats < progress.best_nats)
+        if better or not best:
+            progress.best_nats, progress.best_step, best = nats if better else None, progress.step, _copy(model)
+        return nats
+
+    def record(train_nats: float | None, valid_nats: float | None) -> None:
+        rate = learning_rate(max(0, progress.step - 1), steps, training)
+        row = (progress.step, progress.step * training.batch * context, rate, train_nats, valid_nats)
+        progress.curve.append(dict(zip(CURVE, row, strict=True)))
+        shown = [f"{name} {nats:.4f}" for name, nats in (("train", train_nats), ("valid", valid_nats)) if nats is not None]
+        log.info("step %d of %d: %s nats a token", progress.step, steps, ", ".join(shown))
+
+    if not progress.curve:
+        record(None, validate())  # before the first step, so that there is a best even if it diverges at once
+    recent: list[float] = []  # train losses since the last row
+    with _progress_bar(steps, progress.step) as bar:
+        while progress.step < steps:
+            started = time.perf_counter()
+            loss, fault = _step(forward, model, optimizer, training, train_tokens, context, seed, progress.step, steps)
+            progress.seconds += time.perf_counter() - started
+            if fault:
+                progress.status, progress.reason = "diverged", f"{fault} at step {progress.step + 1}"
+                log.warning("diverged: %s", progress.reason)
+                break
+            progress.step += 1
+            recent.append(loss)
+            bar(progress.step, loss)
+            validating = progress.step % training.validate_every == 0 or progress.step == steps
+            if validating or progress.step % training.log_every == 0:
+                record(sum(recent) / len(recent), validate() if validating else None)
+                recent.clear()
+            if validating:
+                write_csv(curve, progress.curve, CURVE)
+                _checkpoint(checkpoints, model, optimizer, best, progress)
+    write_csv(curve, progress.curve, CURVE)
+    return Trained(progress, best, _copy(model))
+
+
+def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def batch_at(tokens: TokenFile, batch: int, context: int, seed: int, step: int) -> Tensor:
+    """The sequences of one step, B x (S+1) int64: they start anywhere in the token stream, drawn from (seed, step) alone.
+
+    The order needs no state, so that a resumed training and two compared models see the same data.
+    """
+    available = len(tokens.stream) - context
+    if available < 1:
+        raise ValueError(
+            f"the train split has {len(tokens.stream):,} tokens, fewer than one sequence of {context} + 1; use more text or a shorter context"
+        )
+    starts = numpy.random.default_rng([seed, step]).integers(0, available, batch)
+    return torch.from_numpy(numpy.stack([tokens.stream[start : start + context + 1].astype(numpy.int64) for start in starts]))
+
+
+def _step(
+    forward: Callable[[Tensor], Tensor],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    training: Training,
+    tokens: TokenFile,
+    context: int,
+    seed: int,
+    step: int,
+    steps: int,
+) -> tuple[float, str | None]:
+    """One optimiser step: its mean loss in nats, and what is not finite, if anything (then the weights stay as they were)."""
+    batch = batch_at(tokens, training.batch, context, seed, step).to(training.device)
+    optimizer.zero_grad(set_to_none=True)
+    loss_sum = 0.0
+    for part in batch.chunk(training.accumulation):
+        with _autocast(training):
+            logits = forward(part[:, :-1])
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten()) / training.accumulation
+        loss.backward()
+        loss_sum += loss.item()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip).item()
+    if not math.isfinite(loss_sum):
+        return loss_sum, "the loss is not finite"
+    if not math.isfinite(norm):
+        return loss_sum, "the gradient is not finite"
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, steps, training)
+    optimizer.step()
+    return loss_sum, None
+
+
+def _autocast(training: Training) -> contextlib.AbstractContextManager:
+    return torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bfloat16")
+
+
+def _checkpoint(
+    checkpoints: Checkpoints,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    progress: Progress,
+) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for name, parameter in model.named_parameters():
+        tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
+    tensors["random"] = torch.get_rng_state()
+    checkpoints.save(progress.step, tensors, {"progress": asdict(progress)})
+
+
+def _resume(
+    checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put model, optimiser and random state back to the newest checkpoint; its progress and best weights."""
+    found = checkpoints.newest()
+    if found is None:
+        return Progress(), {}
+    tensors, facts = found
+    model.load_state_dict(_below("model.", tensors))
+    for name, parameter in model.named_parameters():
+        state = _below(f"optimizer.{name}.", tensors)
+        # AdamW keeps its step count on the CPU, and its moments beside the parameter
+        optimizer.state[parameter] = {key: value if key == "step" else value.to(parameter.device) for key, value in state.items()}
+    torch.set_rng_state(tensors["random"])
+    log.info("resumed at step %d", facts["step"])
+    return Progress(**facts["progress"]), _below("best.", tensors)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def _progress_bar(steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar on a terminal; elsewhere nothing, since the log has plain lines."""
+    with tqdm(total=steps, initial=done, unit="step", disable=not sys.stderr.isatty()) as bar:
+
+        def show(step: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(nats=f"{loss:.3f}", refresh=False)
+
+        yield show
+

@@ -1,0 +1,30 @@
+"""AdamW, what it decays, and the learning rate at every step."""
+
+from math import cos, pi
+
+import torch
+from torch import nn
+
+from wavestack.params import Training
+
+
+def adamw(model: nn.Module, training: Training) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only; embeddings, norms, gains and filters are left as they are."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    layers = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)} - embeddings
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if id(p) in layers], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if id(p) not in layers], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=training.betas)
+
+
+def learning_rate(step: int, steps: int, training: Training) -> float:
+    """Linear warm-up, then a cosine down to the final share. `step` counts from 0 to `steps` - 1."""
+    warmup = max(1, round(training.warmup * steps))
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    share = training.final_learning_rate + (1 - training.final_learning_rate) * (1 + cos(pi * min(1.0, progress))) / 2
+    return training.learning_rate * share

@@ -1,0 +1,57 @@
+"""One run of the workflow: from token files to two sets of weights and a curve."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wavestack.artifacts import write_json
+from wavestack.corpora.tokens import TokenFile
+from wavestack.params import Parameters, Run
+from wavestack.training.checkpoint import Architecture, Checkpoints, save
+from wavestack.training.loop import train
+
+
+def architecture_of(parameters: Parameters, run: Run) -> Architecture:
+    """What a run trains."""
+    budget = parameters.profile.budgets[run.budget]
+    return Architecture(parameters.spec(run), budget, parameters.tokenizer(run.corpus).size)
+
+
+def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path, fingerprint: str) -> dict[str, Any]:
+    """Train a run, resuming it where it was cut off, and write its results.
+
+    Args:
+        tokens: folder of the corpus's token files.
+        data: gets `best` and `last` (safetensors and JSON), and while it runs `checkpoints/`.
+        reports: gets `training.json` and `curve.csv`.
+        fingerprint: of code and parameters; checkpoints of another one are not resumed.
+
+    Returns:
+        The content of `training.json`, and under `seconds` the time of all training steps.
+    """
+    architecture = architecture_of(parameters, run)
+    training = parameters.profile.training
+    checkpoints = Checkpoints(data / "checkpoints", fingerprint)
+    splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
+    for split in splits:
+        if split.vocabulary != architecture.vocabulary:
+            raise ValueError(f"{tokens} was encoded with {split.vocabulary:,} tokens, and the parameters say {architecture.vocabulary:,}")
+    trained = train(
+        architecture, training, run.seed, *splits, checkpoints, reports / "curve.csv", parameters.profile.evaluation.batch_tokens
+    )
+    progress = trained.progress
+    facts = {"architecture": architecture.to_json(), "run": asdict(run)}
+    save(data / "best", trained.best, {**facts, "step": progress.best_step, "valid_nats": progress.best_nats})
+    save(data / "last", trained.last, {**facts, "step": progress.step})
+    result = {
+        "status": progress.status,
+        "reason": progress.reason,
+        "steps": progress.step,
+        "tokens": progress.step * training.batch * architecture.budget.context,
+        "best_step": progress.best_step,
+        "best_valid_nats": progress.best_nats,
+        "train_tokens_of_the_corpus": len(splits[0].stream),
+    }
+    write_json(reports / "training.json", result)
+    checkpoints.clear()
+    return {**result, "seconds": progress.seconds}

@@ -1,0 +1,22 @@
+# Timings never share the machine: a length takes all cores and spawns its own processes.
+
+
+rule profile:
+    output:
+        f"{DATA}/profile/length{{length}}.csv",
+        f"{REPORTS}/profile/length{{length}}.json",
+    log:
+        f"{LOGS}/profile/length{{length}}.log",
+    benchmark:
+        f"{LOGS}/profile/length{{length}}.jsonl"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=lambda w: steps.length(PARAMETERS, int(w.length)).settings,
+        fingerprint=lambda w: steps.length(PARAMETERS, int(w.length)).fingerprint,
+    message:
+        "time and memory at length {wildcards.length}"
+    shell:
+        "wavestack profile {wildcards.length} --data {DATA}/profile --reports {REPORTS}/profile {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"

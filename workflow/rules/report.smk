@@ -1,0 +1,36 @@
+# The page.
+
+
+rule report:
+    input:
+        expand("{reports}/studies/{study}.json", reports=REPORTS, study=STUDIES),
+        expand(
+            "{reports}/{room}/{corpus}/manifest.json",
+            reports=REPORTS,
+            room=["corpora", "tokens"],
+            corpus=PARAMETERS.profile.corpora,
+        ),
+        f"{REPORTS}/budget/ledger.json",
+        [
+            f"{REPORTS}/contract/{spec}/{budget}/{variant}.json"
+            for spec, budget, variant in MODELS
+        ],
+        template="src/wavestack/report/page.html.j2",
+    output:
+        report(f"{REPORTS}/index.html", category="report"),
+        directory(f"{REPORTS}/figures"),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{LOGS}/report.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=lambda w: steps.report(PARAMETERS).settings,
+        fingerprint=lambda w: steps.report(PARAMETERS).fingerprint,
+    message:
+        "report"
+    shell:
+        "wavestack report --reports {REPORTS} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"

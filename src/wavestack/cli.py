@@ -1,6 +1,7 @@
 """The command line: verbs only. Each step of the workflow is one of them, and can be run by hand as the workflow runs it."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,16 @@ from wavestack.provenance import recorded
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 Profile = Annotated[Path, typer.Option("--params", help="The profile: what to run.", show_default=True)]
-Overrides = Annotated[list[str], typer.Option("--set", help="key.path=value laid over the profile; may be repeated.")]
+
+
+def _overrides(given: list[str]) -> list[str]:
+    """What --set says, or else what the workflow left in the environment, a line each."""
+    return given or os.environ.get("WAVESTACK_SET", "").splitlines()
+
+
+Overrides = Annotated[
+    list[str], typer.Option("--set", callback=_overrides, help="key.path=value laid over the profile; may be repeated (or $WAVESTACK_SET).")
+]
 Fingerprint = Annotated[str, typer.Option(help="Refuse to run if code or parameters are not those this stands for.")]
 Data = Annotated[Path, typer.Option(help="Folder for heavy results.")]
 Reports = Annotated[Path, typer.Option(help="Folder for light results.")]
@@ -48,9 +58,7 @@ def _step(name: str, step: steps.Step, fingerprint: str, reports: Path, inputs: 
 
 
 @app.command()
-def check(
-    params: Annotated[Path, typer.Argument(help="A profile.")] = QUICK, override: Overrides = []
-) -> None:
+def check(params: Annotated[Path, typer.Argument(help="A profile.")] = QUICK, override: Overrides = []) -> None:
     """Check a profile with its models and corpora; tell everything that is wrong."""
     parameters = checked(params, override)
     print(f"{params}: {len(parameters.runs())} runs, no errors")
@@ -67,7 +75,12 @@ def checked(params: Path, override: list[str]) -> Parameters:
 
 @app.command()
 def corpus(
-    name: str, data: Data, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = ""
+    name: str,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
 ) -> None:
     """Write a corpus's splits and its manifest."""
     from wavestack.corpora.corpus import write_corpus
@@ -199,9 +212,7 @@ def profile(
 
 
 @app.command()
-def study(
-    name: str, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = ""
-) -> None:
+def study(name: str, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
     """Put the results of a study (comparison, ablation, lengths) together."""
     from wavestack.studies.ablation import write_ablation
     from wavestack.studies.comparison import write_comparison

@@ -300,7 +300,8 @@ class Run:
         parts = path.split("/")
         if len(parts) != 5 or not parts[4].removeprefix("seed").isdigit() or not parts[4].startswith("seed"):
             raise ValueError(f"'{path}' is not a run: expected corpus/spec/budget/variant/seedK")
-        return cls(*parts[:4], seed=int(parts[4].removeprefix("seed")))
+        corpus, spec, budget, variant, seed = parts
+        return cls(corpus, spec, budget, variant, int(seed.removeprefix("seed")))
 
 
 @dataclass(frozen=True)
@@ -486,9 +487,7 @@ def _merged(below: Any, above: Any) -> Any:
 M = TypeVar("M", bound=BaseModel)
 
 
-def _validated(
-    schema: type[M], raw: Any, file: str, at: tuple, errors: list[str], context: dict[str, Any] | None = None
-) -> M | None:
+def _validated(schema: type[M], raw: Any, file: str, at: tuple, errors: list[str], context: dict[str, Any] | None = None) -> M | None:
     try:
         return schema.model_validate(raw, context=context)
     except ValidationError as error:

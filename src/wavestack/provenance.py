@@ -26,7 +26,10 @@ from wavestack.artifacts import sha256, write_json
 
 PACKAGE = Path(__file__).parent
 # Modules that change no number. Parameters count by their values and registry entries by what they name.
-PLUMBING = {"wavestack", *(f"wavestack.{name}" for name in ("artifacts", "cli", "params", "provenance", "registry", "steps"))}
+PLUMBING = {
+    "wavestack",
+    *(f"wavestack.{name}" for name in ("artifacts", "cli", "params", "provenance", "registry", "steps")),
+}
 VERSIONED = ("torch", "numpy", "tokenizers", "datasets", "PyWavelets", "snakemake")
 
 

@@ -25,14 +25,17 @@ def _step(settings: Mapping[str, Any], entries: Iterable[str]) -> Step:
 
 def corpus(parameters: Parameters, name: str) -> Step:
     entry = parameters.corpora[name]
-    settings = {"corpus": entry.model_dump(mode="json"), "limit": parameters.profile.corpora[name].limit}
+    settings: dict[str, Any] = {"corpus": entry.model_dump(mode="json"), "limit": parameters.profile.corpora[name].limit}
     if entry.python:  # the text is the interpreter's own
         settings["python"] = platform.python_version()
     return _step(settings, ["wavestack.corpora.corpus"])
 
 
 def tokens(parameters: Parameters, name: str) -> Step:
-    settings = {"tokenizer": parameters.tokenizer(name).model_dump(mode="json"), "words": parameters.corpora[name].words}
+    settings = {
+        "tokenizer": parameters.tokenizer(name).model_dump(mode="json"),
+        "words": parameters.corpora[name].words,
+    }
     return _step(settings, ["wavestack.corpora.tokens"])
 
 

@@ -102,9 +102,7 @@ def test_broken_jsonl_is_named(tmp_path, content):
 
 def test_an_article_begins_with_the_empty_line_before_its_title(tmp_path):
     first = " \n = First = \n \n Text with = signs = . \n \n = = Section = = \n \n so J \n = 7 / 2 = \n is a formula \n"
-    second = (
-        " \n = Second = \n \n Text . \n \n = A book : with 1 = \n <unk> . \n"  # after an empty line, before a full one
-    )
+    second = " \n = Second = \n \n Text . \n \n = A book : with 1 = \n <unk> . \n"  # after an empty line, before a full one
     path = put(tmp_path / "x", first + second)
     got = list(file_documents(path, LocalFiles(form="wikitext", train="x")))
     assert [text for text in got if text] == [first, second]
@@ -117,9 +115,7 @@ def test_articles_lose_no_line(tmp_path_factory, lines):
 
 
 @needs_real_data
-@pytest.mark.parametrize(
-    ("split", "articles", "words"), [("train", 600, 2_088_628), ("valid", 60, 217_646), ("test", 60, 245_569)]
-)
+@pytest.mark.parametrize(("split", "articles", "words"), [("train", 600, 2_088_628), ("valid", 60, 217_646), ("test", 60, 245_569)])
 def test_wikitext_2_has_its_documented_articles_and_words(split, articles, words):
     path = REAL / "wikitext-2" / f"wiki.{split}.tokens"
     texts = [text for text in file_documents(path, LocalFiles(form="wikitext", train="x")) if text]
@@ -184,9 +180,7 @@ def test_a_dead_address_of_the_hub_fails_in_seconds():
     )
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
     started = time.monotonic()
-    answer = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
-    )
+    answer = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     assert "cannot be reached" in answer.stdout, answer.stderr
     assert time.monotonic() - started < 15
 

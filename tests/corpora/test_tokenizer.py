@@ -17,9 +17,9 @@ REAL = Path(os.environ.get("WAVESTACK_DATA") or Path(__file__).parents[3] / "sha
 needs_gpt2 = pytest.mark.skipif(
     not (REAL / "gpt2-bpe").is_dir(), reason=f"{REAL}/gpt2-bpe is absent; set WAVESTACK_DATA to the folder of corpora"
 )
-any_text = st.lists(
-    st.one_of(st.text(st.characters(codec="utf-8")), st.sampled_from([END_OF_TEXT, "<|endoftext|", " the", "\r\n"]))
-).map("".join)
+any_text = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.sampled_from([END_OF_TEXT, "<|endoftext|", " the", "\r\n"]))).map(
+    "".join
+)
 
 
 def parquet(path: Path, texts: list[str]) -> Path:

@@ -69,9 +69,7 @@ def test_a_corpus_without_words_has_none(tmp_path):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-@given(
-    texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=8), size=st.integers(1, 9)
-)
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=8), size=st.integers(1, 9))
 def test_documents_come_back_whatever_the_batches(tmp_path, texts, size):
     texts = [*texts, "<|endoftext|>"]
     with pytest.MonkeyPatch.context() as patch:

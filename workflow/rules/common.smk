@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -10,9 +9,6 @@ from snakemake.exceptions import WorkflowError
 from wavestack import steps
 from wavestack.cli import checked
 from wavestack.params import Run
-
-# Rules call `wavestack` by name: the one beside this interpreter, though its environment may not be activated.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 if len(workflow.configfiles) > 1:
     raise WorkflowError(
@@ -29,9 +25,12 @@ try:
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
-# Which parameters a step reads; its fingerprint says whether they are still those that were checked here.
-SELECTION = shlex.join(
-    ["--params", PROFILE, *(word for item in OVERRIDES for word in ("--set", item))]
+# What jobs find in their environment: `wavestack` beside this interpreter, though its environment may not be activated, and what --config
+# lays over the profile. The latter is no rule's `params`, where it would rerun steps that do not read it: each step's fingerprint covers
+# what it reads, and the step itself refuses to run anything else.
+os.environ.update(
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    WAVESTACK_SET="\n".join(OVERRIDES),
 )
 
 DATA = f"data/{PARAMETERS.name}"

@@ -3,7 +3,7 @@
 
 rule budget:
     output:
-        f"{REPORTS}/budget/ledger.json",
+        ledger=f"{REPORTS}/budget/ledger.json",
     log:
         f"{LOGS}/budget.log",
     benchmark:
@@ -13,17 +13,20 @@ rule budget:
         mem_mb=1000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.ledger, parent=True),
         settings=lambda w: steps.ledger(PARAMETERS).settings,
         fingerprint=lambda w: steps.ledger(PARAMETERS).fingerprint,
     message:
         "ledger of parameters"
     shell:
-        "wavestack budget --reports {REPORTS}/budget {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack budget --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule contract:
     output:
-        f"{REPORTS}/contract/{{spec}}/{{budget}}/{{variant}}.json",
+        findings=f"{REPORTS}/contract/{{spec}}/{{budget}}/{{variant}}.json",
     log:
         f"{LOGS}/contract/{{spec}}/{{budget}}/{{variant}}.log",
     benchmark:
@@ -33,6 +36,8 @@ rule contract:
         mem_mb=2000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.findings, parent=True),
         settings=lambda w: steps.contract(
             PARAMETERS, w.spec, w.budget, w.variant
         ).settings,
@@ -42,6 +47,5 @@ rule contract:
     message:
         "contract of {wildcards.spec}, {wildcards.variant}"
     shell:
-        "wavestack contract {wildcards.spec} --budget {wildcards.budget} --variant {wildcards.variant}"
-        " --reports {REPORTS}/contract/{wildcards.spec}/{wildcards.budget}"
-        " {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack contract {wildcards.spec} --budget {wildcards.budget} --variant {wildcards.variant} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -3,8 +3,10 @@
 
 rule corpus:
     output:
-        expand("{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS),
-        f"{REPORTS}/corpora/{{corpus}}/manifest.json",
+        splits=expand(
+            "{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS
+        ),
+        manifest=f"{REPORTS}/corpora/{{corpus}}/manifest.json",
     log:
         f"{LOGS}/corpora/{{corpus}}.log",
     benchmark:
@@ -14,18 +16,23 @@ rule corpus:
         mem_mb=2000,
         runtime=120,
     params:
+        profile=PROFILE,
+        data=subpath(output.splits[0], parent=True),
+        reports=subpath(output.manifest, parent=True),
         settings=lambda w: steps.corpus(PARAMETERS, w.corpus).settings,
         fingerprint=lambda w: steps.corpus(PARAMETERS, w.corpus).fingerprint,
     message:
         "corpus {wildcards.corpus}"
     shell:
-        "wavestack corpus {wildcards.corpus} --data {DATA}/corpora/{wildcards.corpus}"
-        " --reports {REPORTS}/corpora/{wildcards.corpus} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack corpus {wildcards.corpus} --data {params.data} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule tokens:
     input:
-        expand("{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS),
+        splits=expand(
+            "{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS
+        ),
     output:
         expand(
             "{data}/tokens/{{corpus}}/{split}.{kind}",
@@ -33,12 +40,9 @@ rule tokens:
             split=SPLITS,
             kind=["tokens", "documents.parquet"],
         ),
-        expand(
-            "{data}/tokens/{{corpus}}/{file}",
-            data=DATA,
-            file=["tokenizer.json", "manifest.json"],
-        ),
-        f"{REPORTS}/tokens/{{corpus}}/manifest.json",
+        f"{DATA}/tokens/{{corpus}}/tokenizer.json",
+        pinned=f"{DATA}/tokens/{{corpus}}/manifest.json",
+        manifest=f"{REPORTS}/tokens/{{corpus}}/manifest.json",
     log:
         f"{LOGS}/tokens/{{corpus}}.log",
     benchmark:
@@ -48,11 +52,14 @@ rule tokens:
         mem_mb=4000,
         runtime=240,
     params:
+        profile=PROFILE,
+        corpus=subpath(input.splits[0], parent=True),
+        data=subpath(output.pinned, parent=True),
+        reports=subpath(output.manifest, parent=True),
         settings=lambda w: steps.tokens(PARAMETERS, w.corpus).settings,
         fingerprint=lambda w: steps.tokens(PARAMETERS, w.corpus).fingerprint,
     message:
         "tokens of {wildcards.corpus}"
     shell:
-        "wavestack tokens {wildcards.corpus} --corpus {DATA}/corpora/{wildcards.corpus}"
-        " --data {DATA}/tokens/{wildcards.corpus} --reports {REPORTS}/tokens/{wildcards.corpus}"
-        " {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack tokens {wildcards.corpus} --corpus {params.corpus} --data {params.data} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -15,6 +15,7 @@ rule evaluate:
             file=["best.safetensors", "best.json"],
         ),
         f"{REPORTS}/runs/{RUN}/training.json",
+        tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
         documents=f"{DATA}/runs/{RUN}/documents.parquet",
         metrics=f"{REPORTS}/runs/{RUN}/metrics.json",
@@ -27,11 +28,15 @@ rule evaluate:
         mem_mb=2000,
         runtime=120,
     params:
+        profile=PROFILE,
+        run=lambda w: str(run_of(w)),
+        tokens=subpath(input.tokens, parent=True),
+        data=subpath(output.documents, parent=True),
+        reports=subpath(output.metrics, parent=True),
         settings=lambda w: steps.evaluate(PARAMETERS, run_of(w)).settings,
         fingerprint=lambda w: steps.evaluate(PARAMETERS, run_of(w)).fingerprint,
     message:
-        "evaluate {wildcards.corpus}/{wildcards.spec}/{wildcards.variant}/seed{wildcards.seed}"
+        "evaluate {params.run}"
     shell:
-        "wavestack evaluate {wildcards.corpus}/{wildcards.spec}/{wildcards.budget}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tokens {DATA}/tokens/{wildcards.corpus} --data $(dirname {output.documents}) --reports $(dirname {output.metrics})"
-        " {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -3,8 +3,8 @@
 
 rule profile:
     output:
-        f"{DATA}/profile/length{{length}}.csv",
-        f"{REPORTS}/profile/length{{length}}.json",
+        samples=f"{DATA}/profile/length{{length}}.csv",
+        medians=f"{REPORTS}/profile/length{{length}}.json",
     log:
         f"{LOGS}/profile/length{{length}}.log",
     benchmark:
@@ -14,9 +14,13 @@ rule profile:
         mem_mb=4000,
         runtime=60,
     params:
+        profile=PROFILE,
+        data=subpath(output.samples, parent=True),
+        reports=subpath(output.medians, parent=True),
         settings=lambda w: steps.length(PARAMETERS, int(w.length)).settings,
         fingerprint=lambda w: steps.length(PARAMETERS, int(w.length)).fingerprint,
     message:
         "time and memory at length {wildcards.length}"
     shell:
-        "wavestack profile {wildcards.length} --data {DATA}/profile --reports {REPORTS}/profile {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack profile {wildcards.length} --data {params.data} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -17,8 +17,8 @@ rule report:
         ],
         template="src/wavestack/report/page.html.j2",
     output:
-        report(f"{REPORTS}/index.html", category="report"),
         directory(f"{REPORTS}/figures"),
+        page=report(f"{REPORTS}/index.html", category="report"),
     log:
         f"{LOGS}/report.log",
     benchmark:
@@ -28,9 +28,12 @@ rule report:
         mem_mb=1000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.page, parent=True),
         settings=lambda w: steps.report(PARAMETERS).settings,
         fingerprint=lambda w: steps.report(PARAMETERS).fingerprint,
     message:
         "report"
     shell:
-        "wavestack report --reports {REPORTS} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack report --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -10,8 +10,8 @@ rule comparison:
             file=["metrics.json", "train.timing.json"],
         ),
     output:
-        f"{REPORTS}/studies/comparison.json",
-        f"{REPORTS}/studies/comparison.csv",
+        table=f"{REPORTS}/studies/comparison.json",
+        rows=f"{REPORTS}/studies/comparison.csv",
     log:
         f"{LOGS}/studies/comparison.log",
     benchmark:
@@ -21,12 +21,15 @@ rule comparison:
         mem_mb=1000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.table, ancestor=2),
         settings=lambda w: steps.study(PARAMETERS, "comparison").settings,
         fingerprint=lambda w: steps.study(PARAMETERS, "comparison").fingerprint,
     message:
         "study: comparison"
     shell:
-        "wavestack study comparison --reports {REPORTS} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack study comparison --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule ablation:
@@ -38,8 +41,8 @@ rule ablation:
             file=["metrics.json", "train.timing.json"],
         ),
     output:
-        f"{REPORTS}/studies/ablation.json",
-        f"{REPORTS}/studies/ablation.csv",
+        table=f"{REPORTS}/studies/ablation.json",
+        rows=f"{REPORTS}/studies/ablation.csv",
     log:
         f"{LOGS}/studies/ablation.log",
     benchmark:
@@ -49,20 +52,23 @@ rule ablation:
         mem_mb=1000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.table, ancestor=2),
         settings=lambda w: steps.study(PARAMETERS, "ablation").settings,
         fingerprint=lambda w: steps.study(PARAMETERS, "ablation").fingerprint,
     message:
         "study: ablation"
     shell:
-        "wavestack study ablation --reports {REPORTS} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack study ablation --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule lengths:
     input:
         expand("{reports}/profile/length{length}.json", reports=REPORTS, length=LENGTHS),
     output:
-        f"{REPORTS}/studies/lengths.json",
-        f"{REPORTS}/studies/lengths.csv",
+        table=f"{REPORTS}/studies/lengths.json",
+        rows=f"{REPORTS}/studies/lengths.csv",
     log:
         f"{LOGS}/studies/lengths.log",
     benchmark:
@@ -72,9 +78,12 @@ rule lengths:
         mem_mb=1000,
         runtime=10,
     params:
+        profile=PROFILE,
+        reports=subpath(output.table, ancestor=2),
         settings=lambda w: steps.study(PARAMETERS, "lengths").settings,
         fingerprint=lambda w: steps.study(PARAMETERS, "lengths").fingerprint,
     message:
         "study: lengths"
     shell:
-        "wavestack study lengths --reports {REPORTS} {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack study lengths --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

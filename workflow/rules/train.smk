@@ -9,23 +9,25 @@ rule train:
             split=["train", "valid"],
             kind=["tokens", "documents.parquet"],
         ),
+        # must have passed; made anew, they retrain nothing
         ancient(f"{REPORTS}/budget/ledger.json"),
         ancient(f"{REPORTS}/contract/{{spec}}/{{budget}}/{{variant}}.json"),
-        manifest=f"{DATA}/tokens/{{corpus}}/manifest.json",
-        # must have passed; made anew, they retrain nothing
+        tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
         expand(
             "{data}/runs/{run}/{file}",
             data=DATA,
             run=RUN,
-            file=["best.safetensors", "best.json", "last.safetensors", "last.json"],
+            file=["best.safetensors", "last.safetensors", "last.json"],
         ),
         expand(
             "{reports}/runs/{run}/{file}",
             reports=REPORTS,
             run=RUN,
-            file=["training.json", "curve.csv", "train.timing.json"],
+            file=["curve.csv", "train.timing.json"],
         ),
+        best=f"{DATA}/runs/{RUN}/best.json",
+        summary=f"{REPORTS}/runs/{RUN}/training.json",
     log:
         f"{LOGS}/train/{RUN}.log",
     benchmark:
@@ -35,11 +37,15 @@ rule train:
         mem_mb=2000,
         runtime=600,
     params:
+        profile=PROFILE,
+        run=lambda w: str(run_of(w)),
+        tokens=subpath(input.tokens, parent=True),
+        data=subpath(output.best, parent=True),
+        reports=subpath(output.summary, parent=True),
         settings=lambda w: steps.train(PARAMETERS, run_of(w)).settings,
         fingerprint=lambda w: steps.train(PARAMETERS, run_of(w)).fingerprint,
     message:
-        "train {wildcards.corpus}/{wildcards.spec}/{wildcards.variant}/seed{wildcards.seed}"
+        "train {params.run}"
     shell:
-        "wavestack train {wildcards.corpus}/{wildcards.spec}/{wildcards.budget}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tokens {DATA}/tokens/{wildcards.corpus} --data $(dirname {output[0]}) --reports $(dirname {output[4]})"
-        " {SELECTION} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack train {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"

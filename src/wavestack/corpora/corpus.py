@@ -54,9 +54,7 @@ def write_corpus(name: str, corpus: Corpus, limit: int | None, data: Path, repor
                 whole[split].write(text)
         for split, part in whole.items():
             if not part.sizes:
-                raise ValueError(
-                    f"corpus '{name}': split {split} is empty; give it more documents, or files with all three splits"
-                )
+                raise ValueError(f"corpus '{name}': split {split} is empty; give it more documents, or files with all three splits")
         share = 1.0 if limit is None else min(1.0, limit / sum(whole["train"].sizes))
         splits = {split: _write_split(part, share, corpus, data / f"{split}.parquet") for split, part in whole.items()}
     manifest = {
@@ -99,9 +97,7 @@ def _write_split(whole: _Whole, share: float, corpus: Corpus, path: Path) -> dic
         for text in _sampled(whole, share):
             writer.write(text)
             content = text.encode()
-            digest.update(
-                len(content).to_bytes(8, "little") + content
-            )  # a length parts documents, and no text can look like it
+            digest.update(len(content).to_bytes(8, "little") + content)  # a length parts documents, and no text can look like it
             documents += 1
             size += len(content)
             words += count_words(text, corpus.words) or 0

@@ -201,14 +201,10 @@ def _rows_of_file(loader: str, path: Path, field: str) -> Iterator[str]:
 def _field(rows: Iterable[dict[str, Any]], field: str, where: str) -> Iterator[str]:
     for number, row in enumerate(rows):
         if field not in row:
-            raise ValueError(
-                f"{where}: row {number} has no field '{field}', only {', '.join(row)}; name the field in the corpus"
-            )
+            raise ValueError(f"{where}: row {number} has no field '{field}', only {', '.join(row)}; name the field in the corpus")
         if not isinstance(row[field], str):
             found = type(row[field]).__name__
-            raise ValueError(
-                f"{where}: field '{field}' of row {number} is {found}, not text; leave the row out or correct it"
-            )
+            raise ValueError(f"{where}: field '{field}' of row {number} is {found}, not text; leave the row out or correct it")
         yield row[field]
 
 
@@ -232,9 +228,7 @@ def _hub_source(name: str, hub: Hub) -> Source:
             rows = load_dataset(hub.path, hub.name, split=hub_split, revision=hub.revision, streaming=True)
             texts = _field(rows, hub.field, f"corpus '{name}' of the hub ({hub.path})")
             if hub.form == "wikitext":
-                texts = _articles(
-                    line or " \n" for line in texts
-                )  # a row is a line, and the hub empties the empty ones
+                texts = _articles(line or " \n" for line in texts)  # a row is a line, and the hub empties the empty ones
             if split == "train":
                 yield from _split(texts, given=set(splits))
             else:

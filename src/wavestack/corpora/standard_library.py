@@ -42,9 +42,7 @@ def without_docstrings(source: str) -> str:
     `pass`.
     """
     lines = [line.encode() for line in source.split("\n")]  # the columns of a syntax tree count bytes
-    for owner, node in reversed(
-        _docstrings(ast.parse(source))
-    ):  # from the end, so that earlier lines stay where they are
+    for owner, node in reversed(_docstrings(ast.parse(source))):  # from the end, so that earlier lines stay where they are
         first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
         before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
         alone = not before.strip() and not after.strip()

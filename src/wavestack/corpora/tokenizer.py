@@ -68,9 +68,7 @@ class TextTokenizer:
         ids = [int(token) for token in tokens]
         for token in ids:
             if not 0 <= token < self.size:
-                raise ValueError(
-                    f"token {token} is not of this vocabulary of {self.size}; decode with the tokenizer of its file"
-                )
+                raise ValueError(f"token {token} is not of this vocabulary of {self.size}; decode with the tokenizer of its file")
         return self._fast.decode(ids, skip_special_tokens=False)
 
     def save(self, path: Path) -> None:
@@ -90,9 +88,7 @@ def load_tokenizer(path: Path) -> TextTokenizer:
     try:
         fast = FastTokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
-        raise ValueError(
-            f"{path} is no tokenizer ({error}); delete it and run the step that writes it again"
-        ) from error
+        raise ValueError(f"{path} is no tokenizer ({error}); delete it and run the step that writes it again") from error
     if fast.token_to_id(END_OF_TEXT) is None:
         raise ValueError(f"{path} has no entry {END_OF_TEXT}; delete it and run the step that writes it again")
     return TextTokenizer(fast)
@@ -141,9 +137,7 @@ def _byte_vocabulary() -> dict[str, int]:
 
 
 def _train_bpe(vocabulary: int, train: Path) -> TextTokenizer:
-    fast = _byte_level(
-        BPE()
-    )  # without end-of-text: the training gives it its number, and would leave an older one behind
+    fast = _byte_level(BPE())  # without end-of-text: the training gives it its number, and would leave an older one behind
     trainer = BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,  # a pair that occurs once says nothing about another text

@@ -68,9 +68,7 @@ def write_tokens(
     return manifest
 
 
-def _write_split(
-    texts: Path, tokenizer: TextTokenizer, dtype: np.dtype, words: str, data: Path, split: str
-) -> dict[str, int | None]:
+def _write_split(texts: Path, tokenizer: TextTokenizer, dtype: np.dtype, words: str, data: Path, split: str) -> dict[str, int | None]:
     """Write the stream and the rows of one split, a batch in memory at a time; returns its counts."""
     border, documents, size, counted = 0, 0, 0, 0
     end_of_text = np.array([tokenizer.end_of_text], dtype)
@@ -138,14 +136,11 @@ class TokenFile:
                 raise ValueError(f"{needed} does not exist; the step that writes it has not run")
         expected = told["tokens"] * dtype.itemsize
         if (found := path.stat().st_size) != expected:
-            raise ValueError(
-                f"{path} has {found} bytes, and the manifest tells {expected}; delete it and write the tokens again"
-            )
+            raise ValueError(f"{path} has {found} bytes, and the manifest tells {expected}; delete it and write the tokens again")
         rows = pq.read_table(table)
         if rows.num_rows != told["documents"]:
             raise ValueError(
-                f"{table} has {rows.num_rows} documents, and the manifest tells {told['documents']}; delete it and"
-                " write the tokens again"
+                f"{table} has {rows.num_rows} documents, and the manifest tells {told['documents']}; delete it and write the tokens again"
             )
         return cls(
             stream=np.memmap(path, dtype=dtype, mode="r"),

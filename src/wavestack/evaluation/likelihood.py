@@ -46,7 +46,7 @@ def windows(document: int, targets: int, context: int) -> Iterator[Window]:
 
 @torch.no_grad()
 def document_losses(
-    model: Logits, tokens: TokenFile, documents: Sequence[int], context: int, batch_tokens: int
+    model: Logits, tokens: TokenFile, documents: Sequence[int] | numpy.ndarray, context: int, batch_tokens: int
 ) -> pandas.DataFrame:
     """Loss of each document, in nats.
 
@@ -60,12 +60,12 @@ def document_losses(
         A row a document, in the order asked: document, tokens (targets, the end-of-text among them), bytes, words, nats (over all
         targets), text_nats (without the end-of-text target).
     """
-    documents = numpy.asarray(documents, dtype=numpy.int64)
-    row_of = {int(document): row for row, document in enumerate(documents)}
-    targets = tokens.borders[documents + 1] - tokens.borders[documents]
-    nats = numpy.zeros(len(documents))
-    end_nats = numpy.zeros(len(documents))
-    cut = [window for d, n in zip(documents, targets, strict=True) for window in windows(int(d), int(n), context)]
+    chosen = numpy.asarray(documents, dtype=numpy.int64)
+    row_of = {int(document): row for row, document in enumerate(chosen)}
+    targets = tokens.borders[chosen + 1] - tokens.borders[chosen]
+    nats = numpy.zeros(len(chosen))
+    end_nats = numpy.zeros(len(chosen))
+    cut = [window for d, n in zip(chosen, targets, strict=True) for window in windows(int(d), int(n), context)]
     cut.sort(key=lambda window: (window.length, window.document, window.start))
     device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
     for batch in _batches(cut, batch_tokens):
@@ -84,10 +84,10 @@ def document_losses(
                 end_nats[document] = loss[row, window.length - 1]
     return pandas.DataFrame(
         {
-            "document": documents,
+            "document": chosen,
             "tokens": targets,
-            "bytes": tokens.bytes[documents],
-            "words": 0 if tokens.words is None else tokens.words[documents],
+            "bytes": tokens.bytes[chosen],
+            "words": 0 if tokens.words is None else tokens.words[chosen],
             "nats": nats,
             "text_nats": nats - end_nats,
         }

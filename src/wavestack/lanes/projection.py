@@ -62,6 +62,9 @@ class Projection(Lane):
     The basis is a function of the position and the declared context T, never of the length of the sequence at hand, so it ends at T.
     """
 
+    basis: Tensor
+    gain_of_column: Tensor
+
     def __init__(self, context: int, basis: Tensor, gains: int, gain_of_column: Tensor):
         """`basis` is T x R in float32; `gain_of_column` holds, for each of its R columns, an index into `gains` learned gains."""
         super().__init__()

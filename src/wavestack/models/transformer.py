@@ -30,6 +30,9 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
+    cosine: Tensor
+    sine: Tensor
+
     def __init__(self, hidden: int, context: int, mlp: int, heads: int):
         super().__init__()
         self.heads = heads

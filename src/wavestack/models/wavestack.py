@@ -1,10 +1,10 @@
 """The deep WaveStack: residual blocks of lanes under a mixer, and a SwiGLU.
 
-    u   = norm(x)
-    v   = silu(short_causal_conv(u))
-    m   = mix over lanes l of project_l(norm_l(lane_l(v)))         # m = v where there is no lane
-    x   = x + out(silu(z(u)) * m)
-    x   = x + swiglu(norm(x))
+u   = norm(x)
+v   = silu(short_causal_conv(u))
+m   = mix over lanes l of project_l(norm_l(lane_l(v)))         # m = v where there is no lane
+x   = x + out(silu(z(u)) * m)
+x   = x + swiglu(norm(x))
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm = RMSNorm(hidden)
         self.convolution = ShortConvolution(hidden, context, width=convolution)
-        self.lanes = nn.ModuleDict(
-            {name: registry.load(registry.LANES[name])(hidden, context, **knobs) for name, knobs in lanes.items()}
-        )
+        self.lanes = nn.ModuleDict({name: registry.load(registry.LANES[name])(hidden, context, **knobs) for name, knobs in lanes.items()})
         self.norms = nn.ModuleDict({name: RMSNorm(hidden) for name in lanes})
         self.projections = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in lanes})
         self.mixer = registry.load(registry.MIXERS[mixer])(hidden, len(lanes)) if lanes else None

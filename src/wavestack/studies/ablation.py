@@ -19,8 +19,7 @@ def write_ablation(parameters: Parameters, reports: Path) -> dict[str, Any]:
     rows = [run_row(run, reports) for run in parameters.ablation_runs()]
     require_equal_budgets(rows)
     averaged = [
-        {**mean, "lanes": list(parameters.specs[study.spec].variant(mean["variant"]).lanes)}
-        for mean in means(rows, ("corpus", "variant"))
+        {**mean, "lanes": list(parameters.specs[study.spec].variant(mean["variant"]).lanes)} for mean in means(rows, ("corpus", "variant"))
     ]
     result = {"rows": rows, "means": averaged}
     write_json(reports / "studies" / "ablation.json", result)

@@ -19,11 +19,7 @@ def write_comparison(parameters: Parameters, reports: Path) -> dict[str, Any]:
     study = parameters.profile.studies.comparison
     rows = [run_row(run, reports) for run in parameters.comparison_runs()]
     require_equal_budgets(rows)
-    differences = [
-        _difference(corpus, spec, against, rows)
-        for corpus in study.corpora
-        for spec, against in combinations(study.specs, 2)
-    ]
+    differences = [_difference(corpus, spec, against, rows) for corpus in study.corpora for spec, against in combinations(study.specs, 2)]
     result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": differences}
     write_json(reports / "studies" / "comparison.json", result)
     write_csv(reports / "studies" / "comparison.csv", rows, COLUMNS)

@@ -6,7 +6,18 @@ from typing import Any
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.params import Parameters
 
-COLUMNS = ("spec", "length", "batch", "status", "reason", "steps", "seconds_median", "seconds_quartiles", "tokens_per_second", "peak_bytes")
+COLUMNS = (
+    "spec",
+    "length",
+    "batch",
+    "status",
+    "reason",
+    "steps",
+    "seconds_median",
+    "seconds_quartiles",
+    "tokens_per_second",
+    "peak_bytes",
+)
 
 
 def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:

@@ -50,7 +50,11 @@ def require_equal_budgets(rows: list[dict[str, Any]]) -> None:
     """ValueError naming the two values where runs on one corpus do not share parameters (within 1%) and training tokens."""
     for row in rows:
         first = next(other for other in rows if other["corpus"] == row["corpus"])
-        for measure, tolerance in (("parameters", TOLERANCE), ("non_embedding_parameters", TOLERANCE), ("training_tokens", 0.0)):
+        for measure, tolerance in (
+            ("parameters", TOLERANCE),
+            ("non_embedding_parameters", TOLERANCE),
+            ("training_tokens", 0.0),
+        ):
             if row["status"] == first["status"] == "ok" and abs(row[measure] - first[measure]) > tolerance * first[measure]:
                 raise ValueError(
                     f"{row['corpus']}: {row['spec']}/{row['variant']} has {row[measure]:,} {measure.replace('_', ' ')} and "

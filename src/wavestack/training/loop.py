@@ -142,7 +142,8 @@ def batch_at(tokens: TokenFile, batch: int, context: int, seed: int, step: int) 
     available = len(tokens.stream) - context
     if available < 1:
         raise ValueError(
-            f"the train split has {len(tokens.stream):,} tokens, fewer than one sequence of {context} + 1; use more text or a shorter context"
+            f"the train split has {len(tokens.stream):,} tokens, fewer than one sequence of {context} + 1; "
+            "use more text or a shorter context"
         )
     starts = numpy.random.default_rng([seed, step]).integers(0, available, batch)
     return torch.from_numpy(numpy.stack([tokens.stream[start : start + context + 1].astype(numpy.int64) for start in starts]))
@@ -199,9 +200,7 @@ def _checkpoint(
     checkpoints.save(progress.step, tensors, {"progress": asdict(progress)})
 
 
-def _resume(
-    checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
+def _resume(checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
     """Put model, optimiser and random state back to the newest checkpoint; its progress and best weights."""
     found = checkpoints.newest()
     if found is None:
@@ -231,4 +230,3 @@ def _progress_bar(steps: int, done: int) -> Iterator[Callable[[int, float], None
             bar.set_postfix(nats=f"{loss:.3f}", refresh=False)
 
         yield show
-

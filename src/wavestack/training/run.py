@@ -32,12 +32,19 @@ def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, report
     architecture = architecture_of(parameters, run)
     training = parameters.profile.training
     checkpoints = Checkpoints(data / "checkpoints", fingerprint)
-    splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
-    for split in splits:
+    train_tokens, valid_tokens = TokenFile.open(tokens, "train"), TokenFile.open(tokens, "valid")
+    for split in (train_tokens, valid_tokens):
         if split.vocabulary != architecture.vocabulary:
             raise ValueError(f"{tokens} was encoded with {split.vocabulary:,} tokens, and the parameters say {architecture.vocabulary:,}")
     trained = train(
-        architecture, training, run.seed, *splits, checkpoints, reports / "curve.csv", parameters.profile.evaluation.batch_tokens
+        architecture,
+        training,
+        run.seed,
+        train_tokens,
+        valid_tokens,
+        checkpoints,
+        curve=reports / "curve.csv",
+        evaluation_batch=parameters.profile.evaluation.batch_tokens,
     )
     progress = trained.progress
     facts = {"architecture": architecture.to_json(), "run": asdict(run)}
@@ -50,7 +57,7 @@ def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, report
         "tokens": progress.step * training.batch * architecture.budget.context,
         "best_step": progress.best_step,
         "best_valid_nats": progress.best_nats,
-        "train_tokens_of_the_corpus": len(splits[0].stream),
+        "train_tokens_of_the_corpus": len(train_tokens.stream),
     }
     write_json(reports / "training.json", result)
     checkpoints.clear()

@@ -1,0 +1,424 @@
+"""Tables of the report: from the content of result files to cells of text, every number at a fixed precision.
+
+A table drops nothing. A run that the parameters want and the file does not have is a row that says so; a run that diverged or a
+measurement that failed is a row with its status, and a note with its reason. MISSING stands for a value that there is not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wavestack.params import Run
+
+MISSING = "–"
+Content = Mapping[str, Any]  # of a JSON file, or a row of one
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    unit: str = ""
+    numeric: bool = True  # right-aligned
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: tuple[str, ...]
+    kind: str = ""  # mean, failed, or marked: how the row is set off
+    spec: str | None = None  # whose colour stands before the row
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()  # what is missing or failed, with reasons
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of a run: its key in the files, and how it is shown."""
+
+    key: str
+    column: Column
+    decimals: int
+
+    def text(self, row: Content) -> str:
+        return number(row.get(self.key), self.decimals)
+
+
+PARAMETERS = Measure("parameters", Column("parameters"), 0)
+TRAINING_TOKENS = Measure("training_tokens", Column("training tokens"), 0)
+NATS = Measure("nats_per_token", Column("nats ↓", "per token"), 4)
+BITS = Measure("bits_per_byte", Column("bits ↓", "per byte"), 4)
+PERPLEXITY = Measure("perplexity", Column("perplexity ↓", "per token"), 2)
+WORD_PERPLEXITY = Measure("word_perplexity", Column("perplexity ↓", "per word"), 2)
+SECONDS = Measure("seconds", Column("training ↓", "s"), 1)
+SPEED = Measure("tokens_per_second", Column("speed ↑", "tokens/s"), 0)
+OF_A_RUN = (PARAMETERS, TRAINING_TOKENS, NATS, BITS, PERPLEXITY, WORD_PERPLEXITY, SECONDS, SPEED)
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with thousands separators; MISSING for None."""
+    return MISSING if value is None else f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def signed(value: float | None, decimals: int, unit: str = "") -> str:
+    """A difference, its sign always shown."""
+    return MISSING if value is None else f"{value:+,.{decimals}f}{unit}".replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage; one below the precision is not shown as zero."""
+    if value is None:
+        return MISSING
+    return "< 0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
+
+
+def count(number_of: int, noun: str) -> str:
+    return f"{number_of:,} {noun}{'' if number_of == 1 else 's'}"
+
+
+def run_of(row: Content) -> Run:
+    return Run(row["corpus"], row["spec"], row["budget"], row["variant"], row["seed"])
+
+
+def failure(row: Content | None, reason: str | None) -> str | None:
+    """What became of a run or measurement without numbers; None for one that is ok."""
+    if row is None:
+        return "missing: no result"
+    if row["status"] == "ok":
+        return None
+    return f"{row['status']}: {reason or 'no reason recorded'}"
+
+
+def comparison(content: Content, runs: Sequence[Run], reasons: Mapping[Run, str]) -> Table:
+    """The runs of one corpus, every seed, each spec followed by its mean.
+
+    Args:
+        content: of `studies/comparison.json`.
+        runs: what the parameters want of this corpus; a run that only the file has is shown too.
+        reasons: why runs are not ok.
+    """
+    corpus = runs[0].corpus
+    found = {run_of(row): row for row in content["rows"] if row["corpus"] == corpus}
+    means = {row["spec"]: row for row in content["means"] if row["corpus"] == corpus}
+    wanted = list(dict.fromkeys([*runs, *found]))
+    rows, notes = [], []
+    for spec in dict.fromkeys(run.spec for run in wanted):
+        for run in (run for run in wanted if run.spec == spec):
+            row = found.get(run)
+            failed = failure(row, reasons.get(run))
+            cells = [measure.text(row or {}) for measure in OF_A_RUN]
+            status = "ok" if failed is None else failed.partition(":")[0]
+            rows.append(Row((spec, str(run.seed), status, *cells), "failed" if failed else "", spec))
+            notes += [f"{run}: {failed}"] if failed else []
+        mean = means.get(spec, {})
+        over = f"mean of {len(mean['seeds'])}" if mean else "mean"
+        status = "missing" if not mean else "no mean" if mean["nats_per_token"] is None else ""
+        rows.append(Row((spec, over, status, *(measure.text(mean) for measure in OF_A_RUN)), "mean", spec))
+    columns = (Column("model", numeric=False), Column("seed"), Column("status", numeric=False))
+    return Table((*columns, *(measure.column for measure in OF_A_RUN)), tuple(rows), tuple(notes))
+
+
+def differences(content: Content) -> Table:
+    """The paired differences and what may be said of them."""
+    rows = [
+        Row(
+            (
+                entry["corpus"],
+                f"{entry['spec']} − {entry['against']}",
+                _by_seed(entry),
+                signed(entry["perplexity_percent"], 1, "%"),
+                verdict(entry),
+                entry["reason"],
+            ),
+            spec=entry["spec"],
+        )
+        for entry in content["differences"]
+    ]
+    titles = (
+        ("corpus", ""),
+        ("difference", ""),
+        ("nats", "per token, by seed"),
+        ("perplexity", "%"),
+        ("verdict", ""),
+        ("reason", ""),
+    )
+    numeric = {"perplexity"}
+    return Table(tuple(Column(title, unit, title in numeric) for title, unit in titles), tuple(rows))
+
+
+def _by_seed(entry: Content) -> str:
+    seeds, nats = entry["seeds"], entry["nats"]
+    if len(seeds) != len(nats):  # the file leaves out a seed without a pair, and does not say which
+        return ", ".join([*(signed(value, 4) for value in nats), f"{len(seeds) - len(nats)} of {count(len(seeds), 'seed')} missing"])
+    return ", ".join(f"{signed(value, 4)} (seed {seed})" for seed, value in zip(seeds, nats, strict=True)) or MISSING
+
+
+def verdict(entry: Content) -> str:
+    """What a difference says. Fewer than three pairs give no interval, whatever the file says of them."""
+    pairs = len(entry["nats"])
+    if pairs < len(entry["seeds"]):
+        return f"undecided: {entry['reason']}"
+    if pairs < 3:
+        return f"undecided: {count(pairs, 'seed')} {'gives' if pairs == 1 else 'give'} points, no interval"
+    return entry["verdict"]
+
+
+def ablation(
+    content: Content,
+    corpus: str,
+    variants: Sequence[str],
+    lanes: Sequence[str],
+    runs: Sequence[Run],
+    reasons: Mapping[Run, str],
+) -> Table:
+    """All subsets of the lanes on one corpus, with what each mean has over that of all of them.
+
+    Args:
+        content: of `studies/ablation.json`.
+        variants: the subsets, from none of the lanes to all of them.
+        lanes, runs: what the parameters want.
+        reasons: why runs are not ok.
+    """
+    found = {run_of(row): row for row in content["rows"] if row["corpus"] == corpus}
+    means = {row["variant"]: row for row in content["means"] if row["corpus"] == corpus}
+    wanted = [run for run in dict.fromkeys([*runs, *found]) if run.corpus == corpus]
+    seeds = sorted({run.seed for run in wanted})
+    full = means.get(variants[-1], {}).get("nats_per_token")
+    rows, notes = [], []
+    for variant in dict.fromkeys([*variants, *means]):
+        mean = means.get(variant, {})
+        held = lanes_of(variant, lanes)
+        by_seed = []
+        for seed in seeds:
+            run = next((run for run in wanted if (run.variant, run.seed) == (variant, seed)), None)
+            row = found.get(run) if run else None
+            failed = failure(row, reasons.get(run) if run else None)
+            by_seed.append(NATS.text(row or {}) if failed is None else failed.partition(":")[0])
+            notes += [f"{run or f'{corpus}/{variant}/seed{seed}'}: {failed}"] if failed else []
+        nats = mean.get("nats_per_token")
+        against = None if nats is None or full is None or variant == variants[-1] else nats - full
+        label = {"base": "all lanes", "lanes=none": "no lane"}.get(variant, " + ".join(held))
+        measured = (
+            NATS.text(mean),
+            signed(against, 4),
+            *(measure.text(mean) for measure in (BITS, PERPLEXITY, WORD_PERPLEXITY, SPEED)),
+        )
+        kind = "failed" if nats is None else "marked" if variant in (variants[0], variants[-1]) else ""
+        marks = ("●" if lane in held else "·" for lane in lanes)
+        rows.append(Row((label, *marks, PARAMETERS.text(mean), *by_seed, *measured), kind))
+    columns = (
+        Column("lanes", numeric=False),
+        *(Column(lane, numeric=False) for lane in lanes),
+        PARAMETERS.column,
+        *(Column("nats ↓", f"seed {seed}") for seed in seeds),
+        Column("nats ↓", "mean"),
+        Column("against all", "nats"),
+        *(measure.column for measure in (BITS, PERPLEXITY, WORD_PERPLEXITY, SPEED)),
+    )
+    return Table(columns, tuple(rows), tuple(notes))
+
+
+def lanes_of(variant: str, lanes: Sequence[str]) -> tuple[str, ...]:
+    """The lanes that a variant has, in the order of the spec."""
+    if variant == "base":
+        return tuple(lanes)
+    chosen = variant.partition("=")[2].split("+")
+    return tuple(lane for lane in lanes if lane in chosen)
+
+
+def lengths(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
+    """Every measurement of a training step; those that failed with their status.
+
+    Args:
+        content: of `studies/lengths.json`.
+        wanted: (spec, length) of the parameters.
+    """
+    found = {(row["spec"], row["length"]): row for row in content["rows"]}
+    rows, notes = [], []
+    for spec, length in dict.fromkeys([*wanted, *found]):
+        row = found.get((spec, length), {})
+        failed = failure(row or None, row.get("reason"))
+        low, high = row.get("seconds_quartiles") or (None, None)
+        peak = row.get("peak_bytes")
+        rows.append(
+            Row(
+                (
+                    spec,
+                    number(length, 0),
+                    number(row.get("batch"), 0),
+                    "ok" if failed is None else failed.partition(":")[0],
+                    number(row.get("steps"), 0),
+                    number(row.get("seconds_median"), 4),
+                    MISSING if low is None else f"{number(low, 4)} to {number(high, 4)}",
+                    number(row.get("tokens_per_second"), 0),
+                    number(None if peak is None else peak / 2**20, 1),
+                ),
+                "failed" if failed else "",
+                spec,
+            )
+        )
+        notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
+    columns = (
+        Column("model", numeric=False),
+        Column("length", "tokens"),
+        Column("batch", "sequences"),
+        Column("status", numeric=False),
+        Column("timed steps"),
+        Column("step ↓", "s, median"),
+        Column("quartiles", "s"),
+        Column("speed ↑", "tokens/s"),
+        Column("peak memory ↓", "MiB"),
+    )
+    return Table(columns, tuple(rows), tuple(notes))
+
+
+def ledger(content: Content) -> Table:
+    """What every model is made of, beside what its budget asks for."""
+    rows = []
+    for row in content["rows"]:
+        total = row["parameters"] / row["target_parameters"] - 1
+        inner = row["non_embedding_parameters"] / row["target_non_embedding_parameters"] - 1
+        counts = ("vocabulary", "mlp", "parameters", "target_parameters")
+        cells = (row["corpus"], row["budget"], row["spec"], row["variant"], *(number(row[key], 0) for key in counts))
+        inner_counts = (number(row[key], 0) for key in ("non_embedding_parameters", "target_non_embedding_parameters"))
+        deviations = (signed(100 * total, 2, "%"), *inner_counts, signed(100 * inner, 2, "%"))
+        rows.append(Row((*cells, *deviations), "failed" if max(abs(total), abs(inner)) > 0.01 else "", row["spec"]))
+    columns = (
+        *(Column(title, numeric=False) for title in ("corpus", "budget", "model", "variant")),
+        Column("vocabulary", "tokens"),
+        Column("MLP width"),
+        Column("parameters"),
+        Column("target"),
+        Column("deviation", "%"),
+        Column("without embedding"),
+        Column("target"),
+        Column("deviation", "%"),
+    )
+    notes = tuple(f"{row.cells[2]}/{row.cells[3]} on {row.cells[0]} is more than 1% off its target" for row in rows if row.kind)
+    return Table(columns, tuple(rows), notes)
+
+
+def contract(contents: Mapping[tuple[str, str, str], Content | None]) -> Table:
+    """A row a model, a column a check: passed or failed, with the largest difference seen.
+
+    Args:
+        contents: of `contract/<spec>/<budget>/<variant>.json` by that triple; None where it is missing.
+    """
+    found = [content for content in contents.values() if content is not None]
+    checks = list(dict.fromkeys(finding["check"] for content in found for finding in content["findings"]))
+    rows, notes = [], []
+    for (spec, budget, variant), content in contents.items():
+        findings = content["findings"] if content is not None else []
+        cells = []
+        for check in checks:
+            these = [finding for finding in findings if finding["check"] == check]
+            failed = [finding for finding in these if not finding["passed"]]
+            worst = max(
+                (finding["difference"] for finding in failed or these if finding["difference"] is not None),
+                key=abs,
+                default=None,
+            )
+            shown = "" if worst is None else f" {worst:.1e}" if isinstance(worst, float) else f" {worst:,}"
+            cells.append(f"{'failed' if failed else 'passed'}{shown}" if these else MISSING)
+            for finding in failed:
+                at = "" if finding["position"] is None else f" from position {finding['position']:,} on"
+                notes.append(f"{spec}/{variant} fails {check}{at}: {finding['detail']}")
+        if content is None:
+            notes.append(f"{spec}/{budget}/{variant}: missing, no contract was checked")
+        bad = content is None or not all(finding["passed"] for finding in findings)
+        rows.append(Row((spec, variant, budget, *cells), "failed" if bad else "", spec))
+    named = (Column(title, numeric=False) for title in ("model", "variant", "budget"))
+    return Table((*named, *(Column(check, "largest difference") for check in checks)), tuple(rows), tuple(notes))
+
+
+def sources(corpora: Mapping[str, Content | None], tokens: Mapping[str, Content | None]) -> Table:
+    """Where each corpus comes from, and how it was encoded.
+
+    Args:
+        corpora: content of `corpora/<corpus>/manifest.json` by corpus; None where it is missing.
+        tokens: likewise of `tokens/<corpus>/manifest.json`.
+    """
+    rows, notes = [], []
+    for name, manifest in corpora.items():
+        encoded = tokens.get(name)
+        source = manifest["source"] if manifest else {}
+        facts = "; ".join(_fact(key, value) for key, value in source.items() if key not in ("kind", "revision") and value is not None)
+        cells = (
+            name,
+            f"{source['kind']} ({facts})" if source else "missing",
+            source.get("revision") or MISSING,
+            manifest["licence"] if manifest else MISSING,
+            number(manifest["limit"], 0) if manifest and manifest["limit"] is not None else "none" if manifest else MISSING,
+            encoded["tokenizer"]["kind"] if encoded else "missing",
+            number(encoded["vocabulary"], 0) if encoded else MISSING,
+        )
+        rows.append(Row(cells, "" if manifest and encoded else "failed"))
+        lost = [f"{kind}/{name}/manifest.json" for kind, found in (("corpora", manifest), ("tokens", encoded)) if found is None]
+        notes += [f"{path}: missing" for path in lost]
+    titles = ("corpus", "source", "revision", "licence")
+    columns = (*(Column(title, numeric=False) for title in titles), Column("train limit", "bytes"))
+    return Table((*columns, Column("tokenizer", numeric=False), Column("vocabulary", "tokens")), tuple(rows), tuple(notes))
+
+
+def _fact(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):  # files and their hashes
+        return ", ".join(f"{name} {str(digest)[:12]}…" for name, digest in value.items())
+    return f"{key} {value}"
+
+
+def splits(corpora: Mapping[str, Content | None], tokens: Mapping[str, Content | None]) -> Table:
+    """The sizes of every split, and how much of valid and test also stands in train. Arguments as in `sources`."""
+    rows = []
+    for name, manifest in corpora.items():
+        encoded = tokens.get(name)
+        for split, size in (manifest["splits"] if manifest else {}).items():
+            overlap = manifest["overlap"].get(split, {}) if manifest else {}
+            counts = (number(size.get(key), 0) for key in ("documents", "bytes", "words"))
+            length = encoded["splits"].get(split, {}).get("tokens") if encoded else None
+            kept = share(size["bytes"] / size["source_bytes"]) if size.get("source_bytes") else MISSING
+            shares = (share(overlap.get("document_share")), share(overlap.get("ngram_share")))
+            rows.append(Row((name, split, *counts, number(length, 0), kept, *shares)))
+    columns = (
+        Column("corpus", numeric=False),
+        Column("split", numeric=False),
+        Column("documents"),
+        Column("text", "bytes"),
+        Column("words"),
+        Column("tokens"),
+        Column("kept of the source", "% of bytes"),
+        Column("documents in train ↓", "%"),
+        Column("13-word sequences in train ↓", "%"),
+    )
+    return Table(columns, tuple(rows))
+
+
+def provenance(records: Mapping[str, tuple[Content | None, Content | None]]) -> Table:
+    """Which commit, parameters and command made each result, and what it took.
+
+    Args:
+        records: content of (`X.provenance.json`, `X.timing.json`) by X, a path below the reports; None where missing.
+    """
+    rows, notes = [], []
+    for path, (made, timing) in records.items():
+        timing = timing or {}
+        peak = timing.get("peak_memory_bytes")
+        took = (number(timing.get("seconds"), 1), number(None if peak is None else peak / 2**20, 0))
+        if made is None:
+            rows.append(Row((path, "missing", *(MISSING,) * 3, *took), "failed"))
+            notes.append(f"{path}.provenance.json: missing")
+            continue
+        cells = (path, commit(made), made["fingerprint"], made["finished"], made["command"], *took)
+        rows.append(Row(cells, "failed" if made["dirty"] or made["commit"] is None else ""))
+    titles = ("result", "commit", "fingerprint", "finished", "command")
+    columns = tuple(Column(title, numeric=False) for title in titles)
+    return Table((*columns, Column("time", "s"), Column("peak memory", "MiB")), tuple(rows), tuple(notes))
+
+
+def commit(made: Content) -> str:
+    """The commit of a provenance file, with a mark where the code was not the commit's."""
+    if made["commit"] is None:
+        return "not a git checkout"
+    return made["commit"][:10] + (" + uncommitted changes" if made["dirty"] else "")

@@ -1,0 +1,209 @@
+"""A folder of results as the other steps leave it, with numbers that can be checked by hand."""
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wavestack.artifacts import write_csv, write_json
+from wavestack.params import Corpus, ModelSpec, Parameters, Profile, Run
+
+SPECS = {
+    "wavestack": ModelSpec("wavestack", {"lanes": {"chebyshev": {}, "fourier": {}, "wavelet": {}}, "mixer": "gated"}),
+    "transformer": ModelSpec("transformer", {"head_width": 32}),
+}
+HASH = "0123456789abcdef" * 4
+
+
+def make_parameters(
+    corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, lengths: bool = True, seeds: tuple[int, ...] = (0, 1)
+) -> Parameters:
+    studies: dict[str, Any] = {
+        "comparison": {"corpora": list(corpora), "specs": list(SPECS), "budget": "tiny", "seeds": list(seeds)}
+    }
+    if ablation:
+        studies["ablation"] = {"corpora": [corpora[0]], "spec": "wavestack", "budget": "tiny", "seeds": list(seeds)}
+    if lengths:
+        studies["lengths"] = {
+            "specs": list(SPECS), "budget": "tiny", "vocabulary": 2048, "lengths": [256, 1024, 4096, 16384], "tokens": 4096
+        }  # fmt: skip
+    profile = {
+        "corpora": {name: {"limit": 2_000_000} for name in corpora},
+        "tokenizer": {"kind": "bpe", "vocabulary": 2048},
+        "budgets": {"tiny": {"hidden": 128, "blocks": 4, "context": 256, "parameters": 800_000, "tokens": 1_500_000}},
+        "training": {"batch": 8},
+        "studies": studies,
+    }
+    return Parameters(
+        name="quick",
+        profile=Profile.model_validate(profile),
+        corpora={name: Corpus(licence="PSF-2.0", python="docs") for name in corpora},
+        specs=SPECS,
+    )
+
+
+def run_nats(run: Run) -> float:
+    """Losses that are near each other, as those of models of equal size are."""
+    lanes = 3 if run.variant == "base" else 0 if run.variant == "lanes=none" else run.variant.count("+") + 1
+    nats = {"pydocs": 4.2, "pycode": 2.75}.get(run.corpus, 3.0) + 0.125 * run.seed + 0.25 * (3 - lanes)
+    return nats - (0.0625 if run.spec == "transformer" else 0)
+
+
+def run_row(run: Run, diverged: bool = False) -> dict[str, Any]:
+    nats = None if diverged else run_nats(run)
+    words = nats is not None and run.corpus == "pydocs"
+    return {
+        "corpus": run.corpus, "spec": run.spec, "budget": run.budget, "variant": run.variant, "seed": run.seed,
+        "status": "diverged" if diverged else "ok",
+        "parameters": 1_062_144 if run.spec == "wavestack" else 1_062_400,
+        "non_embedding_parameters": 800_000 if run.spec == "wavestack" else 800_256,
+        "training_tokens": 1_501_184, "best_step": 700, "steps": 733,
+        "nats_per_token": nats, "bits_per_byte": None if nats is None else nats / 2, "perplexity": None if nats is None else math.exp(nats),
+        "word_perplexity": 1234.5678 + run.seed if words else None,
+        "seconds": 61.26 + run.seed, "tokens_per_second": 24_512.4 if run.spec == "wavestack" else 31_007.8,
+    }  # fmt: skip
+
+
+def mean_of(rows: list[dict[str, Any]], **key: Any) -> dict[str, Any]:
+    measures = ("parameters", "training_tokens", "nats_per_token", "bits_per_byte", "perplexity", "word_perplexity", "seconds", "tokens_per_second")
+    mean = {m: None if any(row[m] is None for row in rows) else sum(row[m] for row in rows) / len(rows) for m in measures}
+    return {**key, "seeds": [row["seed"] for row in rows], **mean}
+
+
+def provenance(folder: Path, step: str, dirty: bool = False) -> None:
+    write_json(
+        folder / f"{step}.provenance.json",
+        {
+            "command": f"wavestack {step} --profile quick", "settings": {}, "fingerprint": "feedc0de12345678",
+            "inputs": {"data/quick/tokens/manifest.json": HASH}, "finished": "2026-01-02T03:04:05+00:00",
+            "commit": "5ca1ab1e" * 5, "dirty": dirty, "versions": {"python": "3.11.7", "torch": "2.6.0"},
+            "machine": {"system": "Linux x86_64", "processor": "Test CPU", "cores": 2, "accelerator": None},
+        },
+    )  # fmt: skip
+    write_json(folder / f"{step}.timing.json", {"seconds": 12.34, "peak_memory_bytes": 512 * 2**20})
+
+
+def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ...] = ()) -> None:
+    """Everything that a report reads."""
+    for run in parameters.runs():
+        folder = reports / "runs" / str(run)
+        bad = run in diverged
+        reason = "loss is nan at step 301 <script>alert(1)</script>" if bad else None
+        write_json(folder / "metrics.json", {"status": "diverged" if bad else "ok", "reason": reason})
+        curve = []
+        for step in range(0, 740 if not bad else 300, 10):
+            valid = run_nats(run) + 3.4 * math.exp(-step / 120) + 0.4 * math.exp(-step / 400) - 0.064 if step % 70 == 0 else None
+            curve.append({"step": step, "tokens": step * 2048, "learning_rate": 3e-3, "train_nats": 5.0, "valid_nats": valid})
+        write_csv(folder / "curve.csv", curve, ("step", "tokens", "learning_rate", "train_nats", "valid_nats"))
+        provenance(folder, "train", dirty=run.seed == 1)
+        provenance(folder, "evaluate")
+    rows = [run_row(run, run in diverged) for run in parameters.comparison_runs()]
+    study = parameters.profile.studies.comparison
+    cells = list(itertools.product(study.corpora, study.specs))
+    by_cell = {cell: [row for row in rows if (row["corpus"], row["spec"]) == cell] for cell in cells}
+    means = [mean_of(of_cell, corpus=corpus, spec=spec) for (corpus, spec), of_cell in by_cell.items()]
+    differences = [difference(corpus, study.seeds, [run for run in diverged if (run.corpus, run.variant) == (corpus, "base")]) for corpus in study.corpora]
+    write_json(reports / "studies/comparison.json", {"rows": rows, "means": means, "differences": differences})
+    provenance(reports / "studies", "comparison")
+    if parameters.profile.studies.ablation:
+        runs = parameters.ablation_runs()
+        rows = [run_row(run, run in diverged) for run in runs]
+        variants = list(dict.fromkeys(run.variant for run in runs))
+        by_variant = {variant: [row for row in rows if row["variant"] == variant] for variant in variants}
+        means = [mean_of(of, corpus=runs[0].corpus, variant=variant, lanes=[]) for variant, of in by_variant.items()]
+        write_json(reports / "studies/ablation.json", {"rows": rows, "means": means})
+        provenance(reports / "studies", "ablation")
+    if parameters.profile.studies.lengths:
+        rows = [length_row(spec, length) for length in parameters.profile.studies.lengths.lengths for spec in SPECS]
+        write_json(reports / "studies/lengths.json", {"device": "cpu", "threads": 2, "rows": rows})
+        provenance(reports / "studies", "lengths")
+        for length in parameters.profile.studies.lengths.lengths:
+            provenance(reports / "profile", f"length{length}")
+    entries = []
+    for corpus in parameters.profile.corpora:
+        for model in dict.fromkeys((run.spec, run.variant) for run in parameters.runs() if run.corpus == corpus):
+            entries.append(
+                {
+                    "corpus": corpus, "budget": "tiny", "spec": model[0], "variant": model[1], "vocabulary": 2048, "mlp": 312,
+                    "parameters": 1_065_000, "non_embedding_parameters": 798_000,
+                    "target_parameters": 1_062_144, "target_non_embedding_parameters": 800_000,
+                }
+            )  # fmt: skip
+    write_json(reports / "budget/ledger.json", {"rows": entries})
+    provenance(reports / "budget", "ledger")
+    for run in parameters.runs():
+        findings = [
+            {"check": "causality by perturbation", "passed": True, "difference": 2.1e-7, "position": None, "detail": "fine"},
+            {"check": "prefix consistency", "passed": True, "difference": 3.4e-7, "position": None, "detail": "fine"},
+            {"check": "parameter count", "passed": True, "difference": 0, "position": None, "detail": "fine"},
+        ]
+        content = {"spec": run.spec, "budget": run.budget, "variant": run.variant, "findings": findings}
+        write_json(reports / "contract" / run.spec / run.budget / f"{run.variant}.json", content)
+        provenance(reports / "contract" / run.spec / run.budget, run.variant)
+    for corpus in parameters.profile.corpora:
+        write_corpus(reports, corpus)
+
+
+def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, Any]:
+    """As the comparison writes it: seeds without a pair are left out of `nats`."""
+    return {
+        "corpus": corpus, "spec": "wavestack", "against": "transformer", "seeds": seeds,
+        "nats": [0.0625] * (len(seeds) - len(diverged)), "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
+        "verdict": "undecided",
+        "reason": "a run is missing or diverged" if diverged else f"{len(seeds)} seeds give points, no interval",
+    }  # fmt: skip
+
+
+def length_row(spec: str, length: int) -> dict[str, Any]:
+    if spec == "transformer" and length == 16384:
+        failed = dict.fromkeys(("steps", "seconds_median", "seconds_quartiles", "tokens_per_second", "peak_bytes"))
+        return {"spec": spec, "length": length, "batch": 1, "status": "out_of_memory", "reason": "killed <b>hard</b>", **failed}
+    tokens = max(4096, length)
+    seconds = tokens / 40_000 * (1 + length / 4096 if spec == "transformer" else 1.5)
+    return {
+        "spec": spec, "length": length, "batch": max(1, 4096 // length), "status": "ok", "reason": None, "steps": 20,
+        "seconds_median": seconds, "seconds_quartiles": [0.97 * seconds, 1.06 * seconds], "tokens_per_second": tokens / seconds,
+        "peak_bytes": 2**20 * (200 + (length // 16 if spec == "transformer" else 40) * tokens // 4096),
+    }  # fmt: skip
+
+
+def write_corpus(reports: Path, corpus: str) -> None:
+    sizes = {"train": (412, 1_998_765), "valid": (21, 101_234), "test": (23, 99_876)}
+    splits = {
+        split: {
+            "documents": documents, "bytes": size, "words": None if corpus == "pycode" else size // 6, "sha256": HASH,
+            "source_documents": 2 * documents, "source_bytes": 2 * size,
+        }
+        for split, (documents, size) in sizes.items()
+    }  # fmt: skip
+    overlap = {
+        split: {
+            "documents": sizes[split][0], "documents_in_train": 0, "document_share": 0.0, "ngrams": 10_000,
+            "ngrams_in_train": ngrams, "ngram_share": ngrams / 10_000,
+        }
+        for split, ngrams in (("valid", 321), ("test", 2))
+    }  # fmt: skip
+    source = {"kind": "python", "part": "docs", "python": "3.11.7", "revision": None}
+    facts = {"corpus": corpus, "licence": "PSF-2.0", "source": source, "limit": 2_000_000, "word_convention": "whitespace"}
+    write_json(reports / "corpora" / corpus / "manifest.json", {**facts, "splits": splits, "overlap": overlap})
+    encoded = {split: {"tokens": size // 3, "documents": documents, "bytes": size, "words": 1, "sha256": HASH} for split, (documents, size) in sizes.items()}
+    tokenizer = {"kind": "bpe", "sha256": HASH}
+    manifest = {"corpus": corpus, "tokenizer": tokenizer, "vocabulary": 2048, "end_of_text": 0, "dtype": "uint16", "splits": encoded}
+    write_json(reports / "tokens" / corpus / "manifest.json", manifest)
+    provenance(reports / "corpora" / corpus, "corpus")
+    provenance(reports / "tokens" / corpus, "tokens")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Callable[..., tuple[Parameters, Path]]:
+    """Write results for parameters; returns both."""
+
+    def write(diverged: tuple[Run, ...] = (), **choices: Any) -> tuple[Parameters, Path]:
+        parameters = make_parameters(**choices)
+        write_results(parameters, tmp_path, diverged)
+        return parameters, tmp_path
+
+    return write

@@ -21,9 +21,7 @@ HASH = "0123456789abcdef" * 4
 def make_parameters(
     corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, lengths: bool = True, seeds: tuple[int, ...] = (0, 1)
 ) -> Parameters:
-    studies: dict[str, Any] = {
-        "comparison": {"corpora": list(corpora), "specs": list(SPECS), "budget": "tiny", "seeds": list(seeds)}
-    }
+    studies: dict[str, Any] = {"comparison": {"corpora": list(corpora), "specs": list(SPECS), "budget": "tiny", "seeds": list(seeds)}}
     if ablation:
         studies["ablation"] = {"corpora": [corpora[0]], "spec": "wavestack", "budget": "tiny", "seeds": list(seeds)}
     if lengths:
@@ -68,7 +66,16 @@ def run_row(run: Run, diverged: bool = False) -> dict[str, Any]:
 
 
 def mean_of(rows: list[dict[str, Any]], **key: Any) -> dict[str, Any]:
-    measures = ("parameters", "training_tokens", "nats_per_token", "bits_per_byte", "perplexity", "word_perplexity", "seconds", "tokens_per_second")
+    measures = (
+        "parameters",
+        "training_tokens",
+        "nats_per_token",
+        "bits_per_byte",
+        "perplexity",
+        "word_perplexity",
+        "seconds",
+        "tokens_per_second",
+    )
     mean = {m: None if any(row[m] is None for row in rows) else sum(row[m] for row in rows) / len(rows) for m in measures}
     return {**key, "seeds": [row["seed"] for row in rows], **mean}
 
@@ -105,7 +112,10 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
     cells = list(itertools.product(study.corpora, study.specs))
     by_cell = {cell: [row for row in rows if (row["corpus"], row["spec"]) == cell] for cell in cells}
     means = [mean_of(of_cell, corpus=corpus, spec=spec) for (corpus, spec), of_cell in by_cell.items()]
-    differences = [difference(corpus, study.seeds, [run for run in diverged if (run.corpus, run.variant) == (corpus, "base")]) for corpus in study.corpora]
+    differences = [
+        difference(corpus, study.seeds, [run for run in diverged if (run.corpus, run.variant) == (corpus, "base")])
+        for corpus in study.corpora
+    ]
     write_json(reports / "studies/comparison.json", {"rows": rows, "means": means, "differences": differences})
     provenance(reports / "studies", "comparison")
     if parameters.profile.studies.ablation:
@@ -189,7 +199,10 @@ def write_corpus(reports: Path, corpus: str) -> None:
     source = {"kind": "python", "part": "docs", "python": "3.11.7", "revision": None}
     facts = {"corpus": corpus, "licence": "PSF-2.0", "source": source, "limit": 2_000_000, "word_convention": "whitespace"}
     write_json(reports / "corpora" / corpus / "manifest.json", {**facts, "splits": splits, "overlap": overlap})
-    encoded = {split: {"tokens": size // 3, "documents": documents, "bytes": size, "words": 1, "sha256": HASH} for split, (documents, size) in sizes.items()}
+    encoded = {
+        split: {"tokens": size // 3, "documents": documents, "bytes": size, "words": 1, "sha256": HASH}
+        for split, (documents, size) in sizes.items()
+    }
     tokenizer = {"kind": "bpe", "sha256": HASH}
     manifest = {"corpus": corpus, "tokenizer": tokenizer, "vocabulary": 2048, "end_of_text": 0, "dtype": "uint16", "splits": encoded}
     write_json(reports / "tokens" / corpus / "manifest.json", manifest)

@@ -3,9 +3,12 @@
 
 rule corpus:
     output:
-        splits=expand(
-            "{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS
+        expand(
+            "{data}/corpora/{{corpus}}/{split}.parquet",
+            data=DATA,
+            split=["valid", "test"],
         ),
+        train=f"{DATA}/corpora/{{corpus}}/train.parquet",
         manifest=f"{REPORTS}/corpora/{{corpus}}/manifest.json",
     log:
         f"{LOGS}/corpora/{{corpus}}.log",
@@ -17,7 +20,7 @@ rule corpus:
         runtime=120,
     params:
         profile=PROFILE,
-        data=subpath(output.splits[0], parent=True),
+        data=subpath(output.train, parent=True),
         reports=subpath(output.manifest, parent=True),
         settings=lambda w: steps.corpus(PARAMETERS, w.corpus).settings,
         fingerprint=lambda w: steps.corpus(PARAMETERS, w.corpus).fingerprint,
@@ -30,9 +33,12 @@ rule corpus:
 
 rule tokens:
     input:
-        splits=expand(
-            "{data}/corpora/{{corpus}}/{split}.parquet", data=DATA, split=SPLITS
+        expand(
+            "{data}/corpora/{{corpus}}/{split}.parquet",
+            data=DATA,
+            split=["valid", "test"],
         ),
+        train=f"{DATA}/corpora/{{corpus}}/train.parquet",
     output:
         expand(
             "{data}/tokens/{{corpus}}/{split}.{kind}",
@@ -53,7 +59,7 @@ rule tokens:
         runtime=240,
     params:
         profile=PROFILE,
-        corpus=subpath(input.splits[0], parent=True),
+        corpus=subpath(input.train, parent=True),
         data=subpath(output.pinned, parent=True),
         reports=subpath(output.manifest, parent=True),
         settings=lambda w: steps.tokens(PARAMETERS, w.corpus).settings,

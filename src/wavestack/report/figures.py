@@ -34,7 +34,7 @@ VARIABLES = {
     **{c: f"spec-{i}" for i, c in enumerate(PALETTE)},
 }
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and does not depend on the fonts of the machine
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same everywhere
     "font.size": 9,
@@ -123,7 +123,7 @@ def comparison(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -
             failed = [row for row in rows if row["spec"] == spec and row["perplexity"] is None]
             if values and not failed:  # a mean of the seeds that went well would flatter
                 axes.plot([fmean(values)] * 2, [y - 0.22, y + 0.22], color=specs[spec].colour, lw=2)
-            for i, row in enumerate(failed):
+            for i in range(len(failed)):
                 _cross(axes, 0.97 - 0.05 * i, y, specs[spec], axes.get_yaxis_transform())
             if failed:
                 text = ", ".join(f"seed {row['seed']} {row['status']}" for row in failed)
@@ -134,8 +134,7 @@ def comparison(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel("perplexity per token (lower is better)")
-        axes.set_title(corpus)
+        axes.set_xlabel(f"{corpus}: perplexity per token (lower is better)")
 
     return _panel(path, 4.2, 1.15 + 0.5 * len(shown), paint)
 
@@ -240,8 +239,7 @@ def ablation(
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.margins(x=0.1)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel("validation nats per token (lower is better)")
-        axes.set_title(corpus, loc="right")
+        axes.set_xlabel(f"{corpus}: nats per token (lower is better)")
         if references:
             axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), handlelength=2.4, borderpad=0.2)
 

@@ -46,7 +46,7 @@ class Provenance:
     """What made the results of a section."""
 
     table: Table
-    commits: Sequence[str]  # distinct, those with uncommitted changes marked
+    commits: Sequence[str]  # distinct
     dirty: int  # steps that ran with uncommitted changes, or outside a checkout
     missing: int
     machines: Sequence[Machine]
@@ -209,16 +209,19 @@ def _said(entry: Mapping[str, Any]) -> str:
 def _comparison(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:
     runs = parameters.comparison_runs()
     content = results.comparison
-    blocks = []
+    caption = (
+        "Each point is one seed, the bar their mean; a thin line joins runs of one seed, which saw the same data in the same order. The "
+        "axis does not begin at zero. Nats, bits and perplexities: lower is better; only bits per byte and perplexity per word compare "
+        "across tokenizers. Training seconds are those of optimiser steps."
+    )
+    blocks: list[Block] = []
     for corpus in _corpora_of(runs, content):
         wanted = [run for run in runs if run.corpus == corpus] or [tables.run_of(r) for r in content["rows"] if r["corpus"] == corpus]
         rows = [row for row in content["rows"] if row["corpus"] == corpus] if content else []
         blocks.append(
             Block(
                 title=corpus,
-                caption="Each point is one seed, the bar their mean; a thin line joins runs of one seed, which saw the same data in the "
-                "same order. The axis does not begin at zero. Nats, bits and perplexities: lower is better; only bits per byte and "
-                "perplexity per word compare across tokenizers. Training seconds are those of optimiser steps.",
+                caption=caption if not blocks else "",
                 table=tables.comparison(content or {"rows": [], "means": []}, wanted, results.reasons),
                 figures=[Markup(figures.comparison(drawn.path("comparison", corpus), corpus, rows, specs))] if rows else [],
             )
@@ -270,7 +273,13 @@ def _read_curve(path: Path) -> pandas.DataFrame:
 
 def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:
     study, runs, content = parameters.profile.studies.ablation, parameters.ablation_runs(), results.ablation
-    blocks = []
+    caption = (
+        "A row is a subset of the lanes: a filled dot is a lane that the model has. Each point is one seed, the bar their mean, further "
+        "left is better; the shaded rows are no lane at all (hollow points) and all of them. Every subset has the same number of "
+        "parameters: its MLP is wider where lanes are gone. A dashed line is the mean of another model. “Against all” is the subset's mean "
+        "minus that of all lanes: above zero, leaving lanes out made it worse."
+    )
+    blocks: list[Block] = []
     if study is not None and content is not None:
         lanes = [lane for lane in parameters.specs[study.spec].lanes if lane in (study.lanes or [lane])]
         variants = list(dict.fromkeys(run.variant for run in runs))
@@ -282,10 +291,7 @@ def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look
             blocks.append(
                 Block(
                     title=corpus,
-                    caption="A row is a subset of the lanes: a filled dot is a lane that the model has. Each point is one seed, the bar "
-                    "their mean, further left is better; the shaded rows are no lane at all (hollow points) and all of them. Every subset "
-                    "has the same number of parameters, its MLP is wider where lanes are gone. A dashed line is the mean of another model. "
-                    "“Against all” is the subset's mean minus that of all lanes: above zero, leaving lanes out made it worse.",
+                    caption=caption if not blocks else "",
                     table=tables.ablation(content, corpus, variants, lanes, [run for run in runs if run.corpus == corpus], results.reasons),
                     figures=[Markup(figures.ablation(path, corpus, rows, held, lanes, specs[study.spec], references))],
                 )
@@ -342,7 +348,10 @@ def _memory(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
 
 
 def _ledger(results: Results, reports: Path) -> Section:
-    caption = "Counted from the built modules. The models of a budget may differ by 1% in parameters, with and without the embedding; the MLP width is solved for that."
+    caption = (
+        "Counted from the built modules. The models of a budget may be 1% off its parameters, with and without the embedding; the width "
+        "of the MLP is solved for that."
+    )
     blocks = [Block(caption, tables.ledger(results.ledger))] if results.ledger else []
     return _section("ledger", "Budget", results.ledger, ["budget/ledger.json"], ["budget/ledger"], reports, blocks)
 
@@ -413,7 +422,7 @@ def _provenance(steps: Iterable[str], reports: Path) -> Provenance:
     places = [(_hardware(record["machine"]), _versions(record["versions"])) for record in made.values()]
     return Provenance(
         table=tables.provenance(records),
-        commits=list(dict.fromkeys(tables.commit(record) for record in made.values())),
+        commits=list(dict.fromkeys(tables.commit({**record, "dirty": False}) for record in made.values())),
         dirty=sum(record["dirty"] is not False for record in made.values()),
         missing=len(records) - len(made),
         machines=[Machine(places.count(place), *place) for place in dict.fromkeys(places)],

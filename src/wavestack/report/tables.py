@@ -110,14 +110,13 @@ def comparison(content: Content, runs: Sequence[Run], reasons: Mapping[Run, str]
             row = found.get(run)
             failed = failure(row, reasons.get(run))
             cells = [measure.text(row or {}) for measure in OF_A_RUN]
-            status = "ok" if failed is None else failed.partition(":")[0]
-            rows.append(Row((spec, str(run.seed), status, *cells), "failed" if failed else "", spec))
+            status = "" if failed is None else f", {failed.partition(':')[0]}"
+            rows.append(Row((spec, f"{run.seed}{status}", *cells), "failed" if failed else "", spec))
             notes += [f"{run}: {failed}"] if failed else []
         mean = means.get(spec, {})
-        over = f"mean of {len(mean['seeds'])}" if mean else "mean"
-        status = "missing" if not mean else "no mean" if mean["nats_per_token"] is None else ""
-        rows.append(Row((spec, over, status, *(measure.text(mean) for measure in OF_A_RUN)), "mean", spec))
-    columns = (Column("model", numeric=False), Column("seed"), Column("status", numeric=False))
+        over = "mean, missing" if not mean else "no mean" if mean["nats_per_token"] is None else f"mean of {len(mean['seeds'])}"
+        rows.append(Row((spec, over, *(measure.text(mean) for measure in OF_A_RUN)), "mean", spec))
+    columns = (Column("model", numeric=False), Column("seed", numeric=False))
     return Table((*columns, *(measure.column for measure in OF_A_RUN)), tuple(rows), tuple(notes))
 
 
@@ -132,8 +131,7 @@ def differences(content: Content) -> Table:
                 signed(entry["perplexity_percent"], 1, "%"),
                 verdict(entry),
                 entry["reason"],
-            ),
-            spec=entry["spec"],
+            )
         )
         for entry in content["differences"]
     ]
@@ -207,11 +205,9 @@ def ablation(
             *(measure.text(mean) for measure in (BITS, PERPLEXITY, WORD_PERPLEXITY, SPEED)),
         )
         kind = "failed" if nats is None else "marked" if variant in (variants[0], variants[-1]) else ""
-        marks = ("●" if lane in held else "·" for lane in lanes)
-        rows.append(Row((label, *marks, PARAMETERS.text(mean), *by_seed, *measured), kind))
+        rows.append(Row((label, PARAMETERS.text(mean), *by_seed, *measured), kind))
     columns = (
         Column("lanes", numeric=False),
-        *(Column(lane, numeric=False) for lane in lanes),
         PARAMETERS.column,
         *(Column("nats ↓", f"seed {seed}") for seed in seeds),
         Column("nats ↓", "mean"),
@@ -282,12 +278,12 @@ def ledger(content: Content) -> Table:
         total = row["parameters"] / row["target_parameters"] - 1
         inner = row["non_embedding_parameters"] / row["target_non_embedding_parameters"] - 1
         counts = ("vocabulary", "mlp", "parameters", "target_parameters")
-        cells = (row["corpus"], row["budget"], row["spec"], row["variant"], *(number(row[key], 0) for key in counts))
+        cells = (row["spec"], row["variant"], row["corpus"], row["budget"], *(number(row[key], 0) for key in counts))
         inner_counts = (number(row[key], 0) for key in ("non_embedding_parameters", "target_non_embedding_parameters"))
         deviations = (signed(100 * total, 2, "%"), *inner_counts, signed(100 * inner, 2, "%"))
         rows.append(Row((*cells, *deviations), "failed" if max(abs(total), abs(inner)) > 0.01 else "", row["spec"]))
     columns = (
-        *(Column(title, numeric=False) for title in ("corpus", "budget", "model", "variant")),
+        *(Column(title, numeric=False) for title in ("model", "variant", "corpus", "budget")),
         Column("vocabulary", "tokens"),
         Column("MLP width"),
         Column("parameters"),
@@ -297,7 +293,7 @@ def ledger(content: Content) -> Table:
         Column("target"),
         Column("deviation", "%"),
     )
-    notes = tuple(f"{row.cells[2]}/{row.cells[3]} on {row.cells[0]} is more than 1% off its target" for row in rows if row.kind)
+    notes = tuple(f"{row.cells[0]}/{row.cells[1]} on {row.cells[2]} is more than 1% off its target" for row in rows if row.kind)
     return Table(columns, tuple(rows), notes)
 
 

@@ -1,0 +1,110 @@
+"""Figures: the same bytes for the same numbers, every failure drawn, and safe to put side by side on one page."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from conftest import length_row, run_row
+
+from wavestack.params import Run
+from wavestack.report import figures
+from wavestack.report.figures import Curve
+
+LOOKS = figures.looks(["wavestack", "transformer"])
+LANES = {"lanes=none": (), "lanes=fourier": ("fourier",), "base": ("fourier", "wavelet")}
+
+
+def rows(diverged: bool = False) -> list[dict]:
+    runs = [Run("pydocs", spec, "tiny", "base", seed) for spec in LOOKS for seed in (0, 1)]
+    return [run_row(run, diverged and run.seed == 1) for run in runs]
+
+
+def draw_comparison(path: Path) -> str:
+    return figures.comparison(path, "pydocs", rows(diverged=True), LOOKS)
+
+
+def draw_curves(path: Path) -> str:
+    lines = [Curve(spec, 1, [0, 100, 200], [7.6, 5.0, 4.5], spec == "transformer") for spec in LOOKS]
+    return figures.curves(path, "pydocs", lines, LOOKS)
+
+
+def draw_ablation(path: Path) -> str:
+    found = [run_row(Run("pydocs", "wavestack", "tiny", variant, 0), variant == "lanes=fourier") for variant in LANES]
+    reference = {"transformer": (4.2, LOOKS["transformer"])}
+    return figures.ablation(path, "pydocs", found, LANES, ("fourier", "wavelet"), LOOKS["wavestack"], reference)
+
+
+def draw_lengths(path: Path) -> str:
+    found = [length_row(spec, length) for spec in LOOKS for length in (256, 4096, 16384)]
+    return figures.lengths(path, "speed", found, lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None, LOOKS)
+
+
+DRAWN = (draw_comparison, draw_curves, draw_ablation, draw_lengths)
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_bytes_are_the_same_again(draw, tmp_path):
+    inline = [draw(tmp_path / folder / "figure.svg") for folder in ("one", "two")]
+    assert inline[0] == inline[1]
+    assert (tmp_path / "one/figure.svg").read_bytes() == (tmp_path / "two/figure.svg").read_bytes()
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_files_are_xml_without_a_date(draw, tmp_path):
+    draw(tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "dc:date" not in text
+
+
+def test_ids_on_one_page_are_distinct_and_every_reference_is_met(tmp_path):
+    page = "".join(draw(tmp_path / f"figure{i}.svg") for i, draw in enumerate(DRAWN))
+    page += draw_comparison(tmp_path / "figure9.svg")
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r"url\(#([^)]+)\)", page)) | set(re.findall(r'href="#([^"]+)"', page))
+    assert references
+    assert references <= set(ids)
+
+
+def test_inline_colours_follow_the_page(tmp_path):
+    inline = draw_comparison(tmp_path / "figure.svg")
+    assert "var(--spec-0)" in inline
+    assert "var(--spec-1)" in inline
+    assert not re.search("#[0-9a-f]{6}", inline)
+    assert LOOKS["wavestack"].colour in (tmp_path / "figure.svg").read_text()
+
+
+def test_every_seed_is_a_point(tmp_path):
+    figures.comparison(tmp_path / "two.svg", "pydocs", rows(), LOOKS)
+    figures.comparison(tmp_path / "one.svg", "pydocs", [row for row in rows() if row["seed"] == 0], LOOKS)
+    markers = [(tmp_path / name).read_text().count("<use ") for name in ("one.svg", "two.svg")]
+    assert markers[1] > markers[0]
+
+
+def test_failures_are_named_in_the_figure(tmp_path):
+    assert "seed 1 diverged" in draw_comparison(tmp_path / "a.svg")
+    assert "seed 1 diverged" in draw_curves(tmp_path / "b.svg")
+    assert "seed 0 diverged" in draw_ablation(tmp_path / "c.svg")
+    assert "out of memory" in draw_lengths(tmp_path / "d.svg")
+
+
+def test_nothing_but_failures_can_be_drawn(tmp_path):
+    failed = [run_row(Run("pydocs", spec, "tiny", "base", 0), diverged=True) for spec in LOOKS]
+    assert "diverged" in figures.comparison(tmp_path / "a.svg", "pydocs", failed, LOOKS)
+    assert figures.curves(tmp_path / "b.svg", "pydocs", [Curve("wavestack", 0, [], [], True)], LOOKS)
+    found = [length_row("transformer", 16384)]
+    assert "out of memory" in figures.lengths(tmp_path / "c.svg", "speed", found, lambda row: None, LOOKS)
+
+
+def test_a_name_is_text_and_no_path_or_markup(tmp_path):
+    inline = figures.comparison(tmp_path / figures.file_name("a", "<script>/../$x$"), "<script>$x$", rows(), LOOKS)
+    assert "<script>" not in inline
+    assert "&lt;script&gt;$x$" in inline
+    assert [path.name for path in tmp_path.iterdir()] == ["a-_script_.._x_.svg"]
+
+
+def test_looks_are_stable_and_distinct():
+    assert [look.colour for look in LOOKS.values()] == list(figures.PALETTE[:2])
+    assert len(set(figures.PALETTE)) == len(figures.DARK_PALETTE) == len(figures.MARKERS)

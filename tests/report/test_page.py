@@ -1,0 +1,179 @@
+"""The page: complete, self-contained, the same bytes for the same results, and honest about what is not there."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from wavestack.artifacts import read_json, write_json
+from wavestack.params import Run
+from wavestack.report.page import write_report
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes; refuses ones that are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def written(parameters, reports) -> str:
+    write_report(parameters, reports)
+    return (reports / "index.html").read_text(encoding="utf-8")
+
+
+def section(page: str, name: str) -> str:
+    return page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+
+@pytest.fixture
+def page(results) -> str:
+    return written(*results())
+
+
+def test_page_shows_the_numbers_of_the_files(results):
+    parameters, reports = results()
+    path = reports / "studies/comparison.json"
+    content = read_json(path)
+    content["rows"][0]["nats_per_token"] = 3.14159
+    content["means"][0]["perplexity"] = 1234.567
+    content["differences"][0] |= {"perplexity_percent": -12.345, "nats": [0.11111, -0.22222]}
+    write_json(path, content)
+    text = written(parameters, reports)
+    for number in ("3.1416", "1,234.57", "−12.3% perplexity", "+0.1111 (seed 0), −0.2222 (seed 1)"):
+        assert number in text
+    assert text.count("Undecided: 2 seeds give points, no interval.") == 2
+
+
+def test_page_and_figures_are_the_same_bytes_again(results):
+    parameters, reports = results()
+    before = written(parameters, reports)
+    drawn = {path.name: path.read_bytes() for path in (reports / "figures").iterdir()}
+    assert written(parameters, reports) == before
+    assert {path.name: path.read_bytes() for path in (reports / "figures").iterdir()} == drawn
+    expected = {f"{figure}-{corpus}.svg" for figure in ("comparison", "curves") for corpus in ("pydocs", "pycode")}
+    assert set(drawn) == expected | {"ablation-pydocs.svg", "lengths-speed.svg", "lengths-memory.svg"}
+
+
+def test_old_figures_go(results):
+    parameters, reports = results()
+    (reports / "figures").mkdir()
+    (reports / "figures/comparison-gone.svg").write_text("<svg/>")
+    write_report(parameters, reports)
+    assert not (reports / "figures/comparison-gone.svg").exists()
+
+
+def test_page_is_well_formed_and_loads_nothing(page):
+    parser = Tags()
+    parser.feed(page)
+    assert parser.open == []
+    assert not {tag for tag, _ in parser.tags} & {"script", "img", "link", "iframe", "object"}
+    targets = [attributes[key] for _, attributes in parser.tags for key in ("src", "href", "xlink:href") if key in attributes]
+    assert targets
+    assert not [target for target in targets if re.match(r"(https?:)?//", target)]
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_links_inside_the_page_and_to_raw_files_lead_somewhere(results):
+    parameters, reports = results()
+    text = written(parameters, reports)
+    ids = set(re.findall(r'\bid="([^"]+)"', text))
+    for target in re.findall(r'<a href="([^"]+)"', text):
+        assert target.removeprefix("#") in ids if target.startswith("#") else (reports / target).exists()
+
+
+def test_ids_are_distinct(page):
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_diverged_runs_and_failed_measurements_are_shown_with_their_reasons(results):
+    diverged = (Run("pycode", "transformer", "tiny", "base", 1), Run("pydocs", "wavestack", "tiny", "lanes=fourier", 0))
+    text = written(*results(diverged=diverged))
+    assert "pycode/transformer/tiny/base/seed1: diverged: loss is nan at step 301" in section(text, "comparison")
+    assert "seed 1 diverged" in section(text, "curves")
+    assert "pydocs/wavestack/tiny/lanes=fourier/seed0: diverged: loss is nan at step 301" in section(text, "ablation")
+    assert "no difference known. Undecided: a run is missing or diverged." in text
+    assert "out_of_memory: killed" in section(text, "lengths")
+
+
+def test_markup_in_names_and_reasons_is_text(results):
+    text = written(*results(corpora=("<script>alert(2)<", "pycode"), diverged=(Run("pycode", "transformer", "tiny", "base", 0),)))
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "&lt;script&gt;alert(2)" in text
+    assert "killed &lt;b&gt;hard&lt;/b&gt;" in text
+
+
+def test_a_profile_without_ablation_and_lengths_says_so(results):
+    text = written(*results(ablation=False, lengths=False))
+    for name in ("ablation", "lengths"):
+        assert "This profile does not contain this study." in section(text, name)
+        assert "<table" not in section(text, name)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("studies/comparison.json", "comparison"),
+        ("studies/ablation.json", "ablation"),
+        ("studies/lengths.json", "lengths"),
+        ("budget/ledger.json", "ledger"),
+        ("contract/transformer/tiny/base.json", "contract"),
+        ("corpora/pydocs/manifest.json", "corpora"),
+        ("tokens/pycode/manifest.json", "corpora"),
+        ("runs/pydocs/wavestack/tiny/base/seed1/curve.csv", "curves"),
+        ("runs/pydocs/wavestack/tiny/base/seed1/train.provenance.json", "comparison"),
+    ],
+)
+def test_what_is_missing_is_said_to_be_missing(results, file, name):
+    parameters, reports = results()
+    assert not re.search("[Mm]issing", section(written(parameters, reports), name))
+    (reports / file).unlink()
+    assert re.search("[Mm]issing", section(written(parameters, reports), name))
+
+
+def test_an_empty_folder_gives_a_page_of_what_is_missing(results, tmp_path):
+    parameters, _ = results()
+    text = written(parameters, tmp_path / "empty")
+    assert "Missing: studies/comparison.json does not exist" in text
+    assert "The difference is missing." in text
+    assert "No provenance was found." in text
+
+
+def test_a_broken_result_is_an_error_that_names_the_file(results):
+    parameters, reports = results()
+    curve = reports / "runs/pydocs/wavestack/tiny/base/seed1/curve.csv"
+    curve.write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"seed1/curve\.csv"):
+        write_report(parameters, reports)
+    (reports / "studies/lengths.json").write_text("{")
+    with pytest.raises(ValueError, match=r"lengths\.json"):
+        write_report(parameters, reports)
+
+
+def test_uncommitted_changes_are_marked(page):
+    # 8 runs, each trained and evaluated, and the study itself: 17 steps; the four trainings of seed 1 had uncommitted changes
+    assert "uncommitted changes in 4 of 17" in section(page, "comparison")
+    assert "5ca1ab1e5c + uncommitted changes" in page
+    assert "feedc0de12345678" in page
+    assert "wavestack train --profile quick" in page
+    assert "Test CPU" in page
+
+
+def test_limits_are_stated(page):
+    for words in ("What this does not show", "validation split", "test split is closed", "800,000 parameters", "2\nseeds"):
+        assert words in page

@@ -1,0 +1,132 @@
+"""The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
+
+from conftest import length_row, run_row
+
+from wavestack.params import Run
+from wavestack.report import tables
+
+RUNS = [Run("pydocs", spec, "tiny", "base", seed) for spec in ("wavestack", "transformer") for seed in (0, 1)]
+
+
+def cells(table: tables.Table, row: int) -> dict[str, str]:
+    """A row by its columns' titles and units."""
+    return {f"{c.title} {c.unit}".strip(): cell for c, cell in zip(table.columns, table.rows[row].cells, strict=True)}
+
+
+def test_numbers_have_separators_precision_and_a_true_minus():
+    assert tables.number(1234567.891, 2) == "1,234,567.89"
+    assert tables.number(-0.5, 1) == "−0.5"
+    assert tables.signed(0.06249, 4) == "+0.0625"
+    assert tables.signed(-3.14, 1, "%") == "−3.1%"
+    assert tables.number(None, 4) == tables.signed(None, 4) == tables.share(None) == tables.MISSING
+
+
+def test_a_small_share_is_not_shown_as_zero():
+    assert tables.share(0.0002) == "< 0.1%"
+    assert tables.share(0.0) == "0.0%"
+    assert tables.share(0.0321) == "3.2%"
+
+
+def test_comparison_shows_every_seed_and_the_files_mean():
+    mean = {**run_row(RUNS[0]), "seeds": [0, 1], "nats_per_token": 4.26253, "perplexity": 7654.321}
+    table = tables.comparison({"rows": [run_row(run) for run in RUNS], "means": [mean]}, RUNS, {})
+    assert [row.kind for row in table.rows] == ["", "", "mean", "", "", "mean"]
+    first = cells(table, 0)
+    assert (first["model"], first["seed"], first["parameters"], first["training tokens"]) == ("wavestack", "0", "1,062,144", "1,501,184")
+    assert (first["nats ↓ per token"], first["bits ↓ per byte"]) == ("4.2000", "2.1000")
+    assert (first["perplexity ↓ per token"], first["perplexity ↓ per word"]) == ("66.69", "1,234.57")  # e^4.2 = 66.686
+    assert (first["training ↓ s"], first["speed ↑ tokens/s"]) == ("61.3", "24,512")
+    assert cells(table, 2)["nats ↓ per token"] == "4.2625"
+    assert cells(table, 2)["perplexity ↓ per token"] == "7,654.32"
+    assert cells(table, 5)["seed"] == "mean, missing"
+
+
+def test_comparison_shows_diverged_missing_and_unexpected_runs():
+    rows = [run_row(RUNS[0], diverged=True), run_row(Run("pydocs", "retnet", "tiny", "base", 0))]
+    table = tables.comparison({"rows": rows, "means": []}, RUNS[:2], {RUNS[0]: "loss is nan"})
+    assert [row.cells[:2] for row in table.rows if row.kind != "mean"] == [
+        ("wavestack", "0, diverged"),
+        ("wavestack", "1, missing"),
+        ("retnet", "0"),
+    ]
+    assert table.notes == (
+        "pydocs/wavestack/tiny/base/seed0: diverged: loss is nan",
+        "pydocs/wavestack/tiny/base/seed1: missing: no result",
+    )
+
+
+def test_fewer_than_three_seeds_never_make_a_claim():
+    entry = {"seeds": [0, 1], "nats": [0.1, 0.1], "verdict": "supported", "reason": "because"}
+    assert tables.verdict(entry) == "undecided: 2 seeds give points, no interval"
+    assert tables.verdict({**entry, "seeds": [0], "nats": [0.1]}) == "undecided: 1 seed gives points, no interval"
+    assert tables.verdict({**entry, "seeds": [0, 1, 2], "nats": [0.1] * 3}) == "supported"
+
+
+def test_a_difference_without_all_of_its_pairs_says_so():
+    entry = {
+        "corpus": "pydocs", "spec": "a", "against": "b", "seeds": [0, 1, 2], "nats": [0.25, -0.5], "perplexity_percent": None,
+        "verdict": "undecided", "reason": "a run is missing or diverged",
+    }  # fmt: skip
+    (row,) = tables.differences({"differences": [entry]}).rows
+    reason = "a run is missing or diverged"
+    assert row.cells == ("pydocs", "a − b", "+0.2500, −0.5000, 1 of 3 seeds missing", "–", f"undecided: {reason}", reason)
+
+
+def test_ablation_has_every_subset_and_its_distance_from_all_lanes():
+    variants, lanes = ["lanes=none", "lanes=fourier", "lanes=wavelet", "base"], ["fourier", "wavelet"]
+    runs = [Run("pydocs", "wavestack", "tiny", variant, 0) for variant in variants]
+    rows = [run_row(runs[0]), run_row(runs[1], diverged=True), run_row(runs[3])]
+    means = [{**row, "seeds": [0]} for row in rows]
+    table = tables.ablation({"rows": rows, "means": means}, "pydocs", variants, lanes, runs, {runs[1]: "nan"})
+    assert [row.cells[0] for row in table.rows] == ["no lane", "fourier", "wavelet", "all lanes"]
+    assert [row.kind for row in table.rows] == ["marked", "failed", "failed", "marked"]
+    assert [cells(table, i)["nats ↓ seed 0"] for i in range(4)] == ["4.9500", "diverged", "missing", "4.2000"]
+    assert [cells(table, i)["against all nats"] for i in range(4)] == ["+0.7500", "–", "–", "–"]
+    assert len(table.notes) == 2
+
+
+def test_lengths_show_failed_and_missing_measurements():
+    content = {"rows": [length_row("transformer", 4096), length_row("transformer", 16384)]}
+    table = tables.lengths(content, [("transformer", 4096), ("transformer", 8192)])
+    good = cells(table, 0)
+    # 4,096 tokens at 40,000 a second, times two: 0.2048 s, 20,000 tokens a second; 200 + 256 MiB
+    assert (good["step ↓ s, median"], good["speed ↑ tokens/s"], good["peak memory ↓ MiB"]) == ("0.2048", "20,000", "456.0")
+    assert good["quartiles s"] == "0.1987 to 0.2171"
+    assert [cells(table, i)["status"] for i in range(3)] == ["ok", "missing", "out_of_memory"]
+    assert "out_of_memory: killed" in table.notes[1]
+
+
+def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():
+    row = {
+        "corpus": "c", "budget": "b", "spec": "s", "variant": "v", "vocabulary": 2048, "mlp": 3, "parameters": 1_005_000,
+        "target_parameters": 1_000_000, "non_embedding_parameters": 783_000, "target_non_embedding_parameters": 800_000,
+    }  # fmt: skip
+    table = tables.ledger({"rows": [row]})
+    assert table.rows[0].cells[8] == "+0.50%"
+    assert table.rows[0].cells[-1] == "−2.12%"  # 783 / 800 = 0.97875
+    assert table.rows[0].kind == "failed"
+    assert table.notes == ("s/v on c is more than 1% off its target",)
+
+
+def test_contract_names_what_failed_and_what_is_missing():
+    def finding(passed: bool) -> dict:
+        return {"check": "causality", "passed": passed, "difference": 0.25, "position": 7, "detail": "looked ahead"}
+
+    contents = {
+        ("a", "tiny", "base"): {"findings": [finding(True)]},
+        ("b", "tiny", "base"): {"findings": [finding(True), finding(False)]},
+        ("c", "tiny", "base"): None,
+    }
+    table = tables.contract(contents)
+    assert [row.cells[-1] for row in table.rows] == ["passed 2.5e-01", "failed 2.5e-01", "–"]
+    assert [row.kind for row in table.rows] == ["", "failed", "failed"]
+    assert table.notes[0] == "b/base fails causality from position 7 on: looked ahead"
+    assert "missing" in table.notes[1]
+
+
+def test_provenance_marks_uncommitted_and_missing():
+    made = {"commit": "a" * 40, "dirty": True, "fingerprint": "f", "finished": "t", "command": "wavestack train"}
+    table = tables.provenance({"x": (made, {"seconds": 1.25, "peak_memory_bytes": 3 * 2**20}), "y": (None, None)})
+    assert table.rows[0].cells == ("x", "aaaaaaaaaa + uncommitted changes", "f", "t", "wavestack train", "1.2", "3")
+    assert table.rows[1].cells[1] == "missing"
+    assert tables.commit({"commit": None, "dirty": None}) == "not a git checkout"

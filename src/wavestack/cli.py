@@ -87,7 +87,7 @@ def corpus(
 
     parameters = load(params, override)
     with _step("corpus", steps.corpus(parameters, name), fingerprint, reports, []):
-        write_corpus(name, parameters.corpora[name], parameters.profile.corpora[name].limit, data, reports)
+        write_corpus(name, parameters.corpora[name], parameters.use(name).limit, data, reports)
 
 
 @app.command()
@@ -104,7 +104,8 @@ def tokens(
     from wavestack.corpora.tokens import write_tokens
 
     parameters = load(params, override)
-    with _step("tokens", steps.tokens(parameters, name), fingerprint, reports, []):
+    splits = [corpus_data / f"{split}.parquet" for split in ("train", "valid", "test")]
+    with _step("tokens", steps.tokens(parameters, name), fingerprint, reports, splits):
         write_tokens(name, parameters.corpora[name], parameters.tokenizer(name), corpus_data, data, reports)
 
 
@@ -137,9 +138,10 @@ def contract(
 
     parameters = load(params, override)
     name = f"{spec}/{budget}/{variant}"
+    parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
     with _step(variant, steps.contract(parameters, spec, budget, variant), fingerprint, reports, []):
         chosen = parameters.specs[spec].variant(variant)
-        findings = check_contract(chosen, parameters.profile.budgets[budget], steps.vocabularies(parameters))
+        findings = check_contract(chosen, parameters.profile.budgets[budget])
         for finding in findings:
             print(f"{'holds ' if finding.passed else 'BROKEN'} {finding.check}: {finding.detail}")
         broken = [finding for finding in findings if not finding.passed]
@@ -223,7 +225,9 @@ def study(name: str, reports: Reports, params: Profile = QUICK, override: Overri
     wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]
     if name not in wanted:
         raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(wanted)}")
-    with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", []):
+    runs = {"comparison": parameters.comparison_runs(), "ablation": parameters.ablation_runs(), "lengths": []}[name]
+    inputs = [reports / "runs" / str(run) / "metrics.json" for run in runs]
+    with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", inputs):
         analyses[name](parameters, reports)
 
 

@@ -315,7 +315,13 @@ class Parameters:
     sources: Mapping[str, str] = field(default_factory=dict)  # profile, models, corpora: the files
 
     def tokenizer(self, corpus: str) -> Tokenizer:
-        return self.profile.corpora[corpus].tokenizer or self.profile.tokenizer
+        return self.use(corpus).tokenizer or self.profile.tokenizer
+
+    def use(self, corpus: str) -> CorpusUse:
+        """How the profile uses a corpus; ValueError where it does not."""
+        if corpus not in self.profile.corpora:
+            raise ValueError(f"'{corpus}' is no corpus of {self.sources['profile']}{_nearest(corpus, self.profile.corpora)}")
+        return self.profile.corpora[corpus]
 
     def spec(self, run: Run) -> ModelSpec:
         return self.specs[run.spec].variant(run.variant)
@@ -384,6 +390,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
     errors: list[str] = []
     profile_file = str(path)
     raw = _read_yaml(profile_file, errors)
+    if errors:
+        raise ParameterError(errors)
     for item in overrides:
         _lay_over(raw, item, errors)
 

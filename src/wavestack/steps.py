@@ -24,8 +24,8 @@ def _step(settings: Mapping[str, Any], entries: Iterable[str]) -> Step:
 
 
 def corpus(parameters: Parameters, name: str) -> Step:
-    entry = parameters.corpora[name]
-    settings: dict[str, Any] = {"corpus": entry.model_dump(mode="json"), "limit": parameters.profile.corpora[name].limit}
+    use, entry = parameters.use(name), parameters.corpora[name]
+    settings: dict[str, Any] = {"corpus": entry.model_dump(mode="json"), "limit": use.limit}
     if entry.python:  # the text is the interpreter's own
         settings["python"] = platform.python_version()
     return _step(settings, ["wavestack.corpora.corpus"])
@@ -54,8 +54,7 @@ def contract(parameters: Parameters, spec: str, budget: str, variant: str) -> St
     chosen = parameters.specs[spec].variant(variant)
     settings = {
         "spec": _spec(chosen),
-        "budget": parameters.profile.budgets[budget].model_dump(mode="json"),
-        "vocabularies": vocabularies(parameters),
+        "budget": parameters.profile.budgets[budget].model_dump(mode="json", exclude={"tokens"}),
     }
     return _step(settings, ["wavestack.contract", *chosen.entries])
 
@@ -111,11 +110,6 @@ def report(parameters: Parameters) -> Step:
         "corpora": {name: parameters.corpora[name].licence for name in parameters.profile.corpora},
     }
     return _step(settings, ["wavestack.report.page"])
-
-
-def vocabularies(parameters: Parameters) -> list[int]:
-    """Sizes of the vocabularies that a profile trains with."""
-    return sorted({parameters.tokenizer(name).size for name in parameters.profile.corpora})
 
 
 def _spec(spec: ModelSpec) -> dict[str, Any]:

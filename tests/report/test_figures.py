@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from conftest import length_row, run_row
+from synthetic import length_row, run_row
 
 from wavestack.params import Run
 from wavestack.report import figures

@@ -1,6 +1,6 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
-from conftest import length_row, run_row
+from synthetic import length_row, run_row
 
 from wavestack.params import Run
 from wavestack.report import tables
@@ -55,21 +55,20 @@ def test_comparison_shows_diverged_missing_and_unexpected_runs():
     )
 
 
-def test_fewer_than_three_seeds_never_make_a_claim():
-    entry = {"seeds": [0, 1], "nats": [0.1, 0.1], "verdict": "supported", "reason": "because"}
+def test_what_is_undecided_says_why():
+    entry = {"verdict": "undecided", "reason": "2 seeds give points, no interval"}
     assert tables.verdict(entry) == "undecided: 2 seeds give points, no interval"
-    assert tables.verdict({**entry, "seeds": [0], "nats": [0.1]}) == "undecided: 1 seed gives points, no interval"
-    assert tables.verdict({**entry, "seeds": [0, 1, 2], "nats": [0.1] * 3}) == "supported"
+    assert tables.verdict({"verdict": "supported", "reason": ""}) == "supported"
 
 
-def test_a_difference_without_all_of_its_pairs_says_so():
+def test_a_difference_without_all_of_its_pairs_names_the_seed():
     entry = {
-        "corpus": "pydocs", "spec": "a", "against": "b", "seeds": [0, 1, 2], "nats": [0.25, -0.5], "perplexity_percent": None,
+        "corpus": "pydocs", "spec": "a", "against": "b", "seeds": [0, 1, 2], "nats": [0.25, None, -0.5], "perplexity_percent": None,
         "verdict": "undecided", "reason": "a run is missing or diverged",
     }  # fmt: skip
     (row,) = tables.differences({"differences": [entry]}).rows
     reason = "a run is missing or diverged"
-    assert row.cells == ("pydocs", "a − b", "+0.2500, −0.5000, 1 of 3 seeds missing", "–", f"undecided: {reason}", reason)
+    assert row.cells == ("pydocs", "a − b", "+0.2500 (seed 0), – (seed 1), −0.5000 (seed 2)", "–", f"undecided: {reason}", reason)
 
 
 def test_ablation_has_every_subset_and_its_distance_from_all_lanes():
@@ -130,3 +129,23 @@ def test_provenance_marks_uncommitted_and_missing():
     assert table.rows[0].cells == ("x", "aaaaaaaaaa + uncommitted changes", "f", "t", "wavestack train", "1.2", "3")
     assert table.rows[1].cells[1] == "missing"
     assert tables.commit({"commit": None, "dirty": None}) == "not a git checkout"
+
+
+def test_corpora_show_their_source_sizes_and_overlap():
+    size = {"documents": 4, "bytes": 1000, "words": None, "source_documents": 8, "source_bytes": 4000}
+    manifest = {
+        "licence": "MIT",
+        "limit": None,
+        "source": {"kind": "hub", "path": "a/b", "name": None, "revision": "c0ffee"},
+        "splits": {"test": size, "train": size, "valid": size},
+        "overlap": {"valid": {"document_share": 0.25, "ngram_share": None}, "test": {"document_share": 0.0, "ngram_share": 0.0321}},
+    }
+    encoded = {"tokenizer": {"kind": "bpe"}, "vocabulary": 2048, "splits": {"train": {"tokens": 12345}}}
+    (row,) = tables.sources({"x": manifest}, {"x": encoded}).rows
+    assert row.cells == ("x", "hub (path a/b)", "c0ffee", "MIT", "none", "bpe", "2,048")
+    train, valid, test = tables.splits({"x": manifest}, {"x": encoded}).rows
+    assert train.cells == ("x", "train", "4", "1,000", "–", "12,345", "25.0%", "–", "–")
+    assert valid.cells[-2:] == ("25.0%", "–")
+    assert test.cells[-2:] == ("0.0%", "3.2%")
+    lost = tables.sources({"x": None}, {"x": None})
+    assert lost.notes == ("corpora/x/manifest.json: missing", "tokens/x/manifest.json: missing")

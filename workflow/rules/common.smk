@@ -44,6 +44,9 @@ LENGTHS = (
     else []
 )
 STUDIES = [name for name, study in PARAMETERS.profile.studies if study is not None]
+ALL_CORES = (
+    workflow.resource_settings.cores or 1
+)  # questions such as --rulegraph come without
 MODELS = sorted({(run.spec, run.budget, run.variant) for run in PARAMETERS.runs()})
 
 

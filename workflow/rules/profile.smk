@@ -9,7 +9,7 @@ rule profile:
         f"{LOGS}/profile/length{{length}}.log",
     benchmark:
         f"{LOGS}/profile/length{{length}}.jsonl"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=60,

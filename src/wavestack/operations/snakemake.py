@@ -13,8 +13,10 @@ BARE = ("--cores", "-c")
 def with_all_cores(arguments: Sequence[str]) -> list[str]:
     """The arguments with `all` after a `--cores` that has no value."""
     filled: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
-        filled += [argument, "all"] if argument in BARE and following.startswith("-") else [argument]
+    for position, argument in enumerate(arguments, start=1):
+        filled.append(argument)
+        if argument in BARE and (position == len(arguments) or arguments[position].startswith("-")):
+            filled.append("all")
     return filled
 
 

@@ -134,9 +134,9 @@ def comparison(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: perplexity per token (lower is better)")
+        axes.set_xlabel(f"{corpus}: perplexity per token ↓", fontsize=8)
 
-    return _panel(path, 4.2, 1.15 + 0.5 * len(shown), paint)
+    return _panel(path, 3.5, 0.9 + 0.5 * len(shown), paint)
 
 
 def curves(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, Look]) -> str:
@@ -185,10 +185,9 @@ def ablation(
         references: mean nats per token of other specs, drawn as lines across.
     """
     place = {variant: float(i) for i, variant in enumerate(variants)}
-    width, height = 5.0, 1.3 + 0.24 * len(variants)
 
     def paint(axes: Axes) -> None:
-        left = axes.inset_axes((-0.06 - 0.075 * len(lanes), 0, 0.075 * len(lanes), 1), sharey=axes)
+        left = axes.inset_axes((-0.06 - 0.085 * len(lanes), 0, 0.085 * len(lanes), 1), sharey=axes)
         for variant, y in place.items():
             values = [row["nats_per_token"] for row in rows if row["variant"] == variant and row["nats_per_token"] is not None]
             whole = len(variants[variant]) == len(lanes)
@@ -239,11 +238,11 @@ def ablation(
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.margins(x=0.1)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: nats per token (lower is better)")
+        axes.set_xlabel(f"{corpus}: nats per token ↓", fontsize=8)
         if references:
-            axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), handlelength=2.4, borderpad=0.2)
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), handlelength=2.4, borderpad=0.2)
 
-    return _panel(path, width, height, paint)
+    return _panel(path, 4.0, 1.3 + 0.24 * len(variants), paint)
 
 
 def lengths(

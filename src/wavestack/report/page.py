@@ -253,7 +253,8 @@ def _curves(parameters: Parameters, results: Results, specs: Mapping[str, Look],
             validated = _read_curve(path)
             status = rows.get(run, {}).get("status")
             lines.append(Curve(run.spec, run.seed, list(validated["tokens"]), list(validated["valid_nats"]), status == "diverged"))
-        panels.append(Markup(figures.curves(drawn.path("curves", corpus), corpus, lines, specs)))
+        if lines:
+            panels.append(Markup(figures.curves(drawn.path("curves", corpus), corpus, lines, specs)))
     caption = (
         "Nats per token on part of the validation split while training; each line is one seed, lower is better. The value before the "
         "first step lies above the frame. Lines that still fall at the right end are of models that had not finished learning."

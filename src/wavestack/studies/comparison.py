@@ -3,6 +3,7 @@
 from itertools import combinations
 from math import expm1
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from wavestack.artifacts import write_csv, write_json
@@ -27,20 +28,20 @@ def write_comparison(parameters: Parameters, reports: Path) -> dict[str, Any]:
 
 
 def _difference(corpus: str, spec: str, against: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Nats a token of `spec` minus those of `against`, seed by seed. Points: a verdict needs an interval, and that more seeds."""
+    """Nats a token of `spec` minus those of `against`, seed by seed; None where a run diverged. Points: a verdict needs intervals."""
     nats = {(row["spec"], row["seed"]): row["nats_per_token"] for row in rows if row["corpus"] == corpus}
     seeds = [seed for name, seed in nats if name == spec]
     pairs = [(nats[spec, seed], nats[against, seed]) for seed in seeds]
-    paired = [first - second for first, second in pairs if first is not None and second is not None]
-    complete = len(paired) == len(seeds)
-    mean = sum(paired) / len(paired) if complete else None
+    paired = [None if None in pair else pair[0] - pair[1] for pair in pairs]
+    known = [nats for nats in paired if nats is not None]
+    complete = len(known) == len(seeds)
     return {
         "corpus": corpus,
         "spec": spec,
         "against": against,
         "seeds": seeds,
         "nats": paired,
-        "perplexity_percent": None if mean is None else 100 * expm1(mean),
+        "perplexity_percent": 100 * expm1(fmean(known)) if complete else None,
         "verdict": "undecided",
         "reason": f"{len(seeds)} seeds give points, no interval" if complete else "a run is missing or diverged",
     }

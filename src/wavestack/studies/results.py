@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean, geometric_mean
 from typing import Any
 
 from wavestack.artifacts import read_json
@@ -34,14 +35,20 @@ def run_row(run: Run, reports: Path) -> dict[str, Any]:
 
 
 def means(rows: list[dict[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Rows with the same `by`, averaged over their seeds in the order of first appearance; None where a seed lacks the measure."""
+    """Rows with the same `by`, averaged over their seeds in the order of first appearance; None where a seed lacks the measure.
+
+    Perplexities are averaged as the exponentials that they are: the mean one is that of the mean loss.
+    """
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in by), []).append(row)
     averaged = []
     for key, group in groups.items():
         values = {measure: [row[measure] for row in group] for measure in MEASURES if measure != "status"}
-        mean = {measure: None if None in found else sum(found) / len(found) for measure, found in values.items()}
+        mean = {
+            measure: None if None in found else (geometric_mean if measure.endswith("perplexity") else fmean)(found)
+            for measure, found in values.items()
+        }
         averaged.append({**dict(zip(by, key, strict=True)), "seeds": [row["seed"] for row in group], **mean})
     return averaged
 

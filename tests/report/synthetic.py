@@ -2,11 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Corpus, ModelSpec, Parameters, Profile, Run
@@ -158,10 +155,11 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
 
 
 def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, Any]:
-    """As the comparison writes it: seeds without a pair are left out of `nats`."""
+    """As the comparison writes it: a seed without a pair is null in `nats`."""
     return {
         "corpus": corpus, "spec": "wavestack", "against": "transformer", "seeds": seeds,
-        "nats": [0.0625] * (len(seeds) - len(diverged)), "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
+        "nats": [None if seed in diverged else 0.0625 for seed in seeds], 
+        "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
         "verdict": "undecided",
         "reason": "a run is missing or diverged" if diverged else f"{len(seeds)} seeds give points, no interval",
     }  # fmt: skip
@@ -208,15 +206,3 @@ def write_corpus(reports: Path, corpus: str) -> None:
     write_json(reports / "tokens" / corpus / "manifest.json", manifest)
     provenance(reports / "corpora" / corpus, "corpus")
     provenance(reports / "tokens" / corpus, "tokens")
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Callable[..., tuple[Parameters, Path]]:
-    """Write results for parameters; returns both."""
-
-    def write(diverged: tuple[Run, ...] = (), **choices: Any) -> tuple[Parameters, Path]:
-        parameters = make_parameters(**choices)
-        write_results(parameters, tmp_path, diverged)
-        return parameters, tmp_path
-
-    return write

@@ -1,0 +1,59 @@
+"""A small real corpus as token files, and parameters to train on it, for the tests of all rooms."""
+
+import random
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+
+from wavestack.corpora.tokens import write_tokens
+from wavestack.params import Budget, Corpus, ModelSpec, Tokenizer
+
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then", "it", "saw", "one", "two", "three"]
+LANES = {"chebyshev": {"order": 4}, "fourier": {"frequencies": 5}, "wavelet": {"wavelet": "db2", "levels": 2}}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_plain_algorithms():
+    """Trainings set these for the whole process; a test leaves them as it found them."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(scope="session")
+def texts() -> dict[str, list[str]]:
+    """Documents of very different lengths, one of a single byte among them."""
+    draw = random.Random(7)
+    documents = [" ".join(draw.choices(WORDS, k=draw.randint(1, 60))) for _ in range(120)]
+    return {"train": documents[:100], "valid": ["x", *documents[100:112]], "test": documents[112:]}
+
+
+@pytest.fixture(scope="session")
+def tokens(texts, tmp_path_factory) -> Path:
+    """The corpus in bytes: vocabulary 257, so every token can be checked by eye."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for split, documents in texts.items():
+        pyarrow.parquet.write_table(pyarrow.table({"text": documents}), folder / f"{split}.parquet")
+    corpus = Corpus(licence="none", python="docs")
+    write_tokens("words", corpus, Tokenizer(kind="bytes"), folder, folder / "tokens", folder / "reports")
+    return folder / "tokens"
+
+
+@pytest.fixture
+def budget() -> Budget:
+    return Budget(hidden=16, blocks=2, context=32, parameters=14_000, tokens=16 * 32 * 4)
+
+
+@pytest.fixture
+def wavestack() -> ModelSpec:
+    return ModelSpec("wavestack", {"lanes": LANES, "mixer": "gated", "convolution": 3})
+
+
+@pytest.fixture
+def transformer() -> ModelSpec:
+    return ModelSpec("transformer", {"head_width": 8})

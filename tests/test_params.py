@@ -1,0 +1,202 @@
+"""Ten wrong parameter files, and what each prints; and what right ones mean."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavestack.params import ParameterError, Run, lane_subsets, load
+
+SMOKE = Path("params/smoke.yaml")
+
+
+def errors_of(tmp_path, change=None, models=None, text=None, overrides=()):
+    """Change the smoke profile (and the models) and load it; the errors, without the folder."""
+    profile = yaml.safe_load(SMOKE.read_text())
+    if models is not None:
+        catalogue = yaml.safe_load(Path("params/models.yaml").read_text())
+        models(catalogue)
+        (tmp_path / "models.yaml").write_text(yaml.safe_dump(catalogue))
+        profile["models"] = str(tmp_path / "models.yaml")
+    if change is not None:
+        change(profile)
+    (tmp_path / "wrong.yaml").write_text(text if text is not None else yaml.safe_dump(profile))
+    with pytest.raises(ParameterError) as caught:
+        load(tmp_path / "wrong.yaml", overrides)
+    return [error.replace(f"{tmp_path}/", "") for error in caught.value.errors]
+
+
+def test_1_an_unknown_key_and_its_nearest(tmp_path):
+    assert errors_of(tmp_path, lambda p: p["training"].update(learning_rat=1)) == [
+        "wrong.yaml: training.learning_rat: unknown key; did you mean 'learning_rate'?"
+    ]
+
+
+def test_2_values_out_of_range_all_at_once(tmp_path):
+    def change(p):
+        p["training"]["learning_rate"] = -1
+        p["budgets"]["tiny"]["context"] = 1
+        p["studies"]["comparison"]["seeds"] = [0, 0]
+
+    assert errors_of(tmp_path, change) == [
+        "wrong.yaml: budgets.tiny.context: expected greater than or equal to 2, found 1",
+        "wrong.yaml: training.learning_rate: expected greater than 0, found -1",
+        "wrong.yaml: studies.comparison.seeds: expected each value once, found [0, 0]",
+    ]
+
+
+def test_3_an_unknown_spec_corpus_and_budget(tmp_path):
+    def change(p):
+        p["corpora"]["pydoc"] = {}
+        p["studies"]["comparison"] = {"corpora": ["pydocs"], "specs": ["wavestak"], "budget": "tinny", "seeds": [0]}
+
+    assert errors_of(tmp_path, change) == [
+        "wrong.yaml: corpora.pydoc: unknown 'pydoc'; did you mean 'pydocs'?",
+        "wrong.yaml: studies.comparison.specs.0: unknown 'wavestak'; did you mean 'wavestack'?",
+        "wrong.yaml: studies.comparison.budget: unknown 'tinny'; did you mean 'tiny'?",
+    ]
+
+
+def test_4_a_wrong_lane_and_a_wrong_knob_of_a_lane(tmp_path):
+    def models(m):
+        m["wavestack"]["lanes"] = {"chebychev": {}, "fourier": {"frequences": 3}, "wavelet": {"levels": 0}}
+
+    assert errors_of(tmp_path, models=models) == [
+        "models.yaml: wavestack.lanes: unknown 'chebychev'; did you mean 'chebyshev'?",
+        "models.yaml: wavestack.lanes.fourier.frequences: unknown key; did you mean 'frequencies'?",
+        "models.yaml: wavestack.lanes.wavelet.levels: expected greater than or equal to 1, found 0",
+    ]
+
+
+def test_5_a_wrong_model_and_a_wrong_mixer(tmp_path):
+    def models(m):
+        m["transformer"]["model"] = "tranformer"
+        m["wavestack"]["mixer"] = "gate"
+
+    assert errors_of(tmp_path, models=models) == [
+        "models.yaml: transformer.model: unknown 'tranformer'; did you mean 'transformer'?",
+        "models.yaml: wavestack.mixer: unknown 'gate'; did you mean 'gated'?",
+    ]
+
+
+def test_6_errors_of_two_files_together(tmp_path):
+    def models(m):
+        m["transformer"]["head_width"] = 31
+
+    found = errors_of(tmp_path, lambda p: p["training"].pop("batch"), models)
+    assert found == [
+        "models.yaml: transformer.head_width: expected a multiple of 2, found 31",
+        "wrong.yaml: training.batch: expected a value, and there is none",
+    ]
+
+
+def test_7_not_yaml_twice_the_same_key_and_a_missing_file(tmp_path):
+    assert "is not YAML" in errors_of(tmp_path, text="training: [1, 2")[0]
+    assert "the key 'steps' stands twice" in errors_of(tmp_path, text="steps: 1\nsteps: 2")[0]
+    assert "expected a mapping" in errors_of(tmp_path, text="- 1")[0]
+    assert "is not YAML" in errors_of(tmp_path, text="x: !!python/object/apply:os.system ['true']")[0]
+    with pytest.raises(ParameterError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load("nowhere.yaml")
+
+
+def test_8_a_name_that_climbs_out_of_its_folder(tmp_path):
+    def change(p):
+        p["budgets"]["../../etc"] = p["budgets"]["tiny"]
+
+    (error,) = errors_of(tmp_path, change)
+    assert error.startswith("wrong.yaml: budgets.../../etc: expected a name like pattern")
+
+
+def test_9_a_study_of_what_the_profile_does_not_have(tmp_path):
+    def change(p):
+        p["studies"]["comparison"]["corpora"] = ["pycode"]
+        p["studies"]["ablation"]["lanes"] = ["fouriers"]
+
+    assert errors_of(tmp_path, change) == [
+        "wrong.yaml: studies.comparison.corpora: 'pycode' is not among this profile's corpora; did you mean 'pydocs'?",
+        "wrong.yaml: studies.ablation.lanes: 'fouriers' is no lane of wavestack; did you mean 'fourier'?",
+    ]
+
+
+def test_10_an_override_that_breaks_the_schema(tmp_path):
+    overrides = ["training.batch=0", "training={log_every: x}", "nonsense", "profile_of.x=1"]
+    assert errors_of(tmp_path, overrides=overrides) == [
+        "--set nonsense: expected key.path=value",
+        "wrong.yaml: training.batch: expected greater than or equal to 1, found 0",
+        "wrong.yaml: training.log_every: expected a valid integer, unable to parse string as an integer, found 'x'",
+        "wrong.yaml: profile_of: unknown key; known: " + "models, catalogue, corpora, tokenizer, budgets, training, evaluation, studies",
+    ]
+
+
+def test_an_accumulation_that_does_not_divide_and_a_tokenizer_without_a_size(tmp_path):
+    def change(p):
+        p["training"]["accumulation"] = 3
+        p["tokenizer"] = {"kind": "bpe"}
+
+    tokenizer, accumulation = errors_of(tmp_path, change)
+    assert tokenizer.startswith("wrong.yaml: tokenizer: expected vocabulary with kind bpe")
+    assert accumulation.startswith("wrong.yaml: training: expected an accumulation that divides batch")
+
+
+def test_overrides_are_laid_over_key_by_key():
+    parameters = load(SMOKE, ["training={batch: 8}", "training.learning_rate=1e-3", "corpora.pydocs.limit=1kB"])
+    assert parameters.profile.training.batch == 8
+    assert parameters.profile.training.learning_rate == 1e-3
+    assert parameters.profile.training.log_every == 5  # the file's own, untouched
+    assert parameters.profile.corpora["pydocs"].limit == 1000
+
+
+def test_knobs_are_filled_in_with_their_defaults(tmp_path):
+    (tmp_path / "models.yaml").write_text("a: {model: wavestack, lanes: {fourier: }}\nb: {model: transformer}\n")
+    profile = yaml.safe_load(SMOKE.read_text())
+    profile |= {"models": str(tmp_path / "models.yaml")}
+    profile["studies"] = {"comparison": {"corpora": ["pydocs"], "specs": ["a", "b"], "budget": "tiny", "seeds": [0]}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
+    parameters = load(tmp_path / "mine.yaml")
+    assert parameters.specs["a"].knobs == {"lanes": {"fourier": {"frequencies": 16}}, "mixer": "gated", "convolution": 4}
+    assert parameters.specs["b"].knobs == {"head_width": 64}
+    assert parameters.name == "mine"
+
+
+def test_lane_subsets():
+    lanes = ("a", "b", "c")
+    assert lane_subsets(lanes, lanes) == [
+        "lanes=none", "lanes=a", "lanes=b", "lanes=c", "lanes=a+b", "lanes=a+c", "lanes=b+c", "base"
+    ]  # fmt: skip
+    assert lane_subsets(lanes, ("c",)) == ["lanes=none", "lanes=c"]
+
+
+def test_a_run_wanted_by_two_studies_is_one_run():
+    parameters = load("params/quick.yaml")
+    assert len(parameters.runs()) == len(set(parameters.runs()))
+    shared = set(parameters.comparison_runs()) & set(parameters.ablation_runs())
+    assert {str(run) for run in shared} == {"pydocs/wavestack/small/base/seed0"}
+
+
+@given(st.from_regex(r"[a-z]{1,5}/[a-z]{1,5}/[a-z]{1,5}/(base|lanes=[a-z]{1,3})/seed[0-9]{1,4}", fullmatch=True))
+def test_a_run_s_path_names_it(path):
+    run = Run.parse(path)
+    assert Run.parse(str(run)) == run
+
+
+@pytest.mark.parametrize("path", ["", "a/b/c/d", "a/b/c/d/seed", "a/b/c/d/seedx", "a/b/c/d/e/seed1", "a/b/c/d/1"])
+def test_what_is_no_run_is_refused(path):
+    with pytest.raises(ValueError, match="expected corpus/spec/budget/variant/seedK"):
+        Run.parse(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("pydoc/wavestack/tiny/base/seed0", "unknown corpus 'pydoc'; did you mean 'pydocs'"),
+        ("pydocs/wavestak/tiny/base/seed0", "unknown spec 'wavestak'; did you mean 'wavestack'"),
+        ("pydocs/wavestack/large/base/seed0", "unknown budget 'large'"),
+        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected base, or lanes= with some of chebyshev, fourier, wavelet"),
+        ("pydocs/transformer/tiny/lanes=none/seed0/..", "is not a run"),
+    ],
+)
+def test_a_run_that_the_parameters_do_not_have_is_refused(path, message):
+    with pytest.raises(ValueError, match=message):
+        load(SMOKE).run(path)

@@ -1,0 +1,116 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from wavestack import artifacts, provenance, steps
+from wavestack.params import Run, load
+from wavestack.provenance import code_fingerprint, fingerprint
+
+RUN = "wavestack.training.run"
+CHEBYSHEV, FOURIER = "wavestack.lanes.chebyshev:Chebyshev", "wavestack.lanes.fourier:Fourier"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package that a test may edit."""
+    shutil.copytree(provenance.PACKAGE, tmp_path / "wavestack", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "wavestack")
+    provenance._module.cache_clear()
+    yield tmp_path / "wavestack"
+    provenance._module.cache_clear()
+
+
+def edit(package: Path, module: str, old: str, new: str) -> None:
+    path = package / module
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    provenance._module.cache_clear()
+
+
+def test_comments_docstrings_and_layout_change_nothing(package):
+    before = code_fingerprint([RUN, CHEBYSHEV])
+    edit(package, "lanes/chebyshev.py", "    z = torch", "    # a comment\n\n    z = torch")
+    edit(package, "lanes/projection.py", "The one operation", "The single operation")
+    edit(package, "lanes/chebyshev.py", '"""Prefix kernel average', '"""Another docstring')
+    assert code_fingerprint([RUN, CHEBYSHEV]) == before
+
+
+def test_a_formula_changes_those_that_use_it_and_no_other(package):
+    before = [code_fingerprint([RUN, CHEBYSHEV]), code_fingerprint([RUN, FOURIER])]
+    edit(package, "lanes/chebyshev.py", "linspace(-1, 1", "linspace(-1, 0.5")
+    after = [code_fingerprint([RUN, CHEBYSHEV]), code_fingerprint([RUN, FOURIER])]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
+def test_what_is_imported_counts(package):
+    """The projection is not named by anyone; the lanes import it, and the wavelet does not."""
+    wavelet = "wavestack.lanes.wavelet:Wavelet"
+    before = {entry: code_fingerprint([entry]) for entry in (CHEBYSHEV, FOURIER, wavelet)}
+    edit(package, "lanes/projection.py", "torch.tril(queries @ keys.mT)", "torch.tril(queries @ keys.mT, -1)")
+    changed = {entry for entry, mark in before.items() if code_fingerprint([entry]) != mark}
+    assert changed == {CHEBYSHEV, FOURIER}
+
+
+def test_a_new_unused_lane_and_plumbing_change_nothing(package):
+    before = code_fingerprint([RUN, CHEBYSHEV])
+    (package / "lanes" / "new.py").write_text("class New: ...\n")
+    edit(package, "registry.py", "LANES = {", 'LANES = {\n    "new": "wavestack.lanes.new:New",')
+    edit(package, "cli.py", "import logging", "import logging\nimport queue")
+    assert code_fingerprint([RUN, CHEBYSHEV]) == before
+
+
+def test_settings_count():
+    assert fingerprint({"a": 1}, [CHEBYSHEV]) != fingerprint({"a": 2}, [CHEBYSHEV])
+    assert fingerprint({"a": 1, "b": 2}, [CHEBYSHEV]) == fingerprint({"b": 2, "a": 1}, [CHEBYSHEV])
+
+
+def test_a_step_s_fingerprint_is_of_what_it_reads():
+    plain = load("params/smoke.yaml")
+    run = Run("pydocs", "wavestack", "tiny", "base", 0)
+
+    def moved(*overrides):
+        other = load("params/smoke.yaml", overrides)
+        pairs = {
+            "corpus": [steps.corpus(p, "pydocs") for p in (plain, other)],
+            "tokens": [steps.tokens(p, "pydocs") for p in (plain, other)],
+            "train": [steps.train(p, run) for p in (plain, other)],
+            "evaluate": [steps.evaluate(p, run) for p in (plain, other)],
+            "length": [steps.length(p, 64) for p in (plain, other)],
+        }
+        return {name for name, (a, b) in pairs.items() if a.fingerprint != b.fingerprint}
+
+    assert moved() == set()
+    assert moved("training.learning_rate=0.1") == {"train"}
+    assert moved("corpora.pydocs.limit=1MB") == {"corpus"}
+    assert moved("tokenizer.vocabulary=600") == {"tokens", "train"}
+    assert moved("budgets.tiny.hidden=48") == {"train", "length"}
+    assert moved("studies.lengths.threads=1") == {"length"}
+    assert moved("training.threads=2") == {"train", "evaluate"}
+    assert moved("studies.comparison.seeds=[0, 1]") == set()
+
+
+def test_a_record_says_what_made_a_result(tmp_path):
+    (tmp_path / "in.json").write_text("{}")
+    with provenance.recorded(tmp_path, "step", {"a": 1}, "mark", [tmp_path / "in.json"]) as timing:
+        timing["training"] = {"seconds": 1.5}
+    record = json.loads((tmp_path / "step.provenance.json").read_text())
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert record["commit"] == head
+    assert record["settings"] == {"a": 1}
+    assert record["fingerprint"] == "mark"
+    assert record["inputs"] == {str(tmp_path / "in.json"): artifacts.sha256(tmp_path / "in.json")}
+    assert set(record["versions"]) >= {"python", "torch", "snakemake"}
+    timing = json.loads((tmp_path / "step.timing.json").read_text())
+    assert timing["training"] == {"seconds": 1.5}
+    assert timing["peak_memory_bytes"] > 1e7
+
+
+def test_a_step_that_fails_leaves_no_record(tmp_path):
+    with pytest.raises(RuntimeError), provenance.recorded(tmp_path, "step", {}, "mark", []):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,191 @@
+import itertools
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+
+from wavestack.corpora.tokens import TokenFile
+from wavestack.params import Training
+from wavestack.training import loop
+from wavestack.training.checkpoint import Architecture, Checkpoints, load, load_model, save
+from wavestack.training.loop import batch_at, train
+from wavestack.training.optimizer import adamw, learning_rate
+
+TRAINING = Training(batch=4, validate_every=3, log_every=1, validation_tokens=300, learning_rate=3e-3)
+
+
+def run(architecture, tokens, folder: Path, training=TRAINING, seed=0):
+    splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
+    return train(architecture, training, seed, *splits, Checkpoints(folder / "c", "mark"), folder / "curve.csv", evaluation_batch=256)
+
+
+@pytest.fixture
+def architecture(wavestack, budget):
+    return Architecture(wavestack, budget.model_copy(update={"tokens": 4 * 32 * 11}), 257)
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing is written after it."""
+
+
+def test_learning_rate_by_hand():
+    training = Training(batch=1, learning_rate=1.0, warmup=0.2, final_learning_rate=0.1)
+    rates = [learning_rate(step, 11, training) for step in range(11)]
+    assert rates[:3] == [0.5, 1.0, 1.0]  # two steps of warm-up, then the cosine's top
+    assert rates[6] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 2)) / 2)
+    assert rates[10] == pytest.approx(0.1)
+
+
+def test_decay_is_on_matrices_only(architecture):
+    model = architecture.build()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed, free = ({names[id(p)] for p in group["params"]} for group in adamw(model, TRAINING).param_groups)
+    assert "embedding.weight" in free
+    assert {name for name in decayed if not name.endswith(".weight")} == set()
+    assert "blocks.0.mlp.up.weight" in decayed
+    assert "blocks.0.lanes.fourier.gains" in free
+    assert "blocks.0.lanes.wavelet.weights" in free
+    assert "blocks.0.convolution.weight" in free
+    assert "blocks.0.norm.weight" in free
+    assert decayed | free == set(names.values())
+
+
+def test_batches_are_pieces_of_the_stream_and_depend_on_seed_and_step_alone(tokens):
+    file = TokenFile.open(tokens, "train")
+    batch = batch_at(file, 64, 16, seed=1, step=2)
+    text = file.stream.astype(numpy.uint8).tobytes()  # bytes 0..255 of it suffice to find a piece
+    for row in batch:
+        assert text.find(row.numpy().astype(numpy.uint8).tobytes()) >= 0
+    assert torch.equal(batch, batch_at(file, 64, 16, seed=1, step=2))
+    assert not torch.equal(batch, batch_at(file, 64, 16, seed=1, step=3))
+    assert not torch.equal(batch, batch_at(file, 64, 16, seed=2, step=2))
+
+
+def test_it_learns(architecture, tokens, tmp_path):
+    longer = Architecture(architecture.spec, architecture.budget.model_copy(update={"tokens": 4 * 32 * 100}), 257)
+    progress = run(longer, tokens, tmp_path).progress
+    assert progress.curve[0]["valid_nats"] == pytest.approx(math.log(257), abs=0.2)
+    assert progress.best_nats < 3.0
+    assert progress.step == 100
+
+
+def test_accumulation_changes_nothing_but_rounding(architecture, tokens, tmp_path):
+    whole = run(architecture, tokens, tmp_path / "a")
+    parts = run(architecture, tokens, tmp_path / "b", TRAINING.model_copy(update={"accumulation": 4}))
+    for a, b in zip(whole.progress.curve[1:], parts.progress.curve[1:], strict=True):
+        assert a["train_nats"] == pytest.approx(b["train_nats"], rel=1e-4)
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation(architecture, tokens, tmp_path):
+    """A learning rate that is far too high makes the loss rise again; the best is not the last."""
+    wild = TRAINING.model_copy(update={"learning_rate": 3.0, "final_learning_rate": 1.0, "warmup": 0.3})
+    trained = run(architecture, tokens, tmp_path, wild)
+    measured = {row["step"]: row["valid_nats"] for row in trained.progress.curve if row["valid_nats"] is not None}
+    assert trained.progress.best_nats == min(measured.values())
+    assert trained.progress.best_step == min(measured, key=measured.get)
+    assert trained.progress.best_step < 11
+    assert not torch.equal(trained.best["embedding.weight"], trained.last["embedding.weight"])
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 7, 11])
+def test_a_resumed_training_is_bitwise_the_same(architecture, tokens, tmp_path, monkeypatch, killed_at):
+    whole = run(architecture, tokens, tmp_path / "whole")
+    honest = loop._step
+
+    def killing(forward, model, optimizer, training, file, context, seed, step, steps):
+        if step == killed_at - 1:
+            raise Killed
+        return honest(forward, model, optimizer, training, file, context, seed, step, steps)
+
+    monkeypatch.setattr(loop, "_step", killing)
+    with pytest.raises(Killed):
+        run(architecture, tokens, tmp_path / "cut")
+    monkeypatch.setattr(loop, "_step", honest)
+    torch.manual_seed(12345)  # whatever the process did meanwhile
+    resumed = run(architecture, tokens, tmp_path / "cut")
+    assert [{**row} for row in resumed.progress.curve] == [{**row} for row in whole.progress.curve]
+    assert (tmp_path / "cut" / "curve.csv").read_bytes() == (tmp_path / "whole" / "curve.csv").read_bytes()
+    for name, tensor in whole.last.items():
+        assert torch.equal(tensor, resumed.last[name]), name
+    for name, tensor in whole.best.items():
+        assert torch.equal(tensor, resumed.best[name]), name
+
+
+def test_divergence_is_a_result(architecture, tokens, tmp_path, monkeypatch):
+    honest = loop.functional.cross_entropy
+    losses = itertools.count(1)
+    poisoned = SimpleNamespace(cross_entropy=lambda *given: honest(*given) * (math.nan if next(losses) == 8 else 1))
+    monkeypatch.setattr(loop, "functional", poisoned)
+    trained = run(architecture, tokens, tmp_path)
+    assert trained.progress.status == "diverged"
+    assert trained.progress.reason == "the loss is not finite at step 8"
+    assert trained.progress.step == 7
+    assert trained.progress.best_nats is not None
+    assert all(torch.isfinite(tensor).all() for tensor in trained.last.values())  # the step that failed was not taken
+
+
+def test_too_little_text_and_a_missing_gpu_are_refused(architecture, tokens, tmp_path):
+    file = TokenFile.open(tokens, "train")
+    with pytest.raises(ValueError, match="fewer than one sequence"):
+        batch_at(file, 1, len(file.stream), 0, 0)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            run(architecture, tokens, tmp_path, TRAINING.model_copy(update={"device": "cuda"}))
+
+
+def test_bfloat16_autocast_trains(architecture, tokens, tmp_path):
+    short = Architecture(architecture.spec, architecture.budget.model_copy(update={"tokens": 4 * 32 * 3}), 257)
+    half = run(short, tokens, tmp_path / "b", TRAINING.model_copy(update={"precision": "bfloat16"})).progress
+    full = run(short, tokens, tmp_path / "f").progress
+    assert half.curve[-1]["train_nats"] == pytest.approx(full.curve[-1]["train_nats"], rel=0.02)
+    assert half.curve[-1]["train_nats"] != full.curve[-1]["train_nats"]
+
+
+class TestCheckpoints:
+    def test_a_model_comes_back_with_identical_logits(self, architecture, tmp_path):
+        model = architecture.build()
+        save(tmp_path / "best", model.state_dict(), {"architecture": architecture.to_json()})
+        x = torch.randint(257, (2, 30))
+        assert torch.equal(load_model(tmp_path / "best")(x), model.eval()(x))
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "json"])
+    def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(self, tmp_path, caplog, damage):
+        checkpoints = Checkpoints(tmp_path, "mark")
+        for step in (1, 2, 3):
+            checkpoints.save(step, {"x": torch.full((100,), float(step))}, {})
+        assert len(list(tmp_path.glob("*.safetensors"))) == 2  # the two newest
+        newest = tmp_path / "step00000003.safetensors"
+        content = newest.read_bytes()
+        if damage == "flip":
+            newest.write_bytes(content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
+        elif damage == "cut":
+            newest.write_bytes(content[:-1])
+        elif damage == "gone":
+            newest.unlink()
+        else:
+            newest.with_suffix(".json").write_text("{")
+        tensors, facts = checkpoints.newest()
+        assert facts["step"] == 2
+        assert tensors["x"][0] == 2
+        assert "step00000003" in caplog.text
+
+    def test_those_of_other_code_or_parameters_are_passed_over(self, tmp_path, caplog):
+        Checkpoints(tmp_path, "then").save(5, {"x": torch.zeros(1)}, {})
+        assert Checkpoints(tmp_path, "now").newest() is None
+        assert "other code or parameters" in caplog.text
+
+    def test_clear_leaves_nothing(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path / "c", "mark")
+        checkpoints.save(1, {"x": torch.zeros(1)}, {})
+        checkpoints.clear()
+        assert not (tmp_path / "c").exists()
+
+    def test_a_wrong_hash_is_refused(self, tmp_path):
+        save(tmp_path / "a", {"x": torch.zeros(3)}, {})
+        save(tmp_path / "b", {"x": torch.ones(3)}, {})
+        (tmp_path / "a.safetensors").write_bytes((tmp_path / "b.safetensors").read_bytes())
+        with pytest.raises(ValueError, match=r"a\.safetensors is not what was written"):
+            load(tmp_path / "a")

@@ -1,0 +1,224 @@
+"""The real Snakemake on a copy of the project, run once from nothing to the report; then what must rerun what, and what must not."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+RUNS = ["transformer/tiny/base", "wavestack/tiny/base", "wavestack/tiny/lanes=none", "wavestack/tiny/lanes=wavelet"]
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    for name in ("Snakefile", "workflow", "src", "params"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / name)
+    shutil.copy(ROOT / "tests" / "workflow" / "tiny.yaml", folder / "params")
+    return folder
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The copy's own package; and a PATH without this environment, since rules must find `wavestack` by themselves."""
+    return {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def snakemake(project: Path, *arguments: str, params: str = "params/tiny.yaml") -> subprocess.CompletedProcess:
+    command = [SNAKEMAKE, *arguments, "--configfile", params]
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
+
+
+def planned(project: Path, *arguments: str) -> dict[str, set[str]]:
+    """What a dry run would do: rule -> its messages."""
+    done = snakemake(project, "--cores", "-n", *arguments)
+    assert done.returncode == 0, done.stderr + done.stdout
+    lines = re.findall(r"^(?:Job|localrule|rule) ?\d*:? ?(.*)$", done.stdout + done.stderr, re.MULTILINE)
+    jobs: dict[str, set[str]] = {}
+    for line in lines:
+        rule, _, rest = line.partition(" ")
+        jobs.setdefault(rule, set()).add(rest)
+    return jobs
+
+
+def metrics(project: Path) -> dict[str, bytes]:
+    found = sorted((project / "reports" / "tiny").rglob("metrics.json"))
+    return {str(path.relative_to(project)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    project = copy_of_the_project(tmp_path_factory.mktemp("two-cores") / "project")
+    done = snakemake(project, "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def restored(finished):
+    """The finished project, its sources put back after a test has edited them."""
+    yield finished
+    shutil.rmtree(finished / "src")
+    shutil.copytree(ROOT / "src", finished / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+
+
+def test_from_nothing_to_the_report(finished):
+    reports = finished / "reports" / "tiny"
+    page = (reports / "index.html").read_text()
+    row = json.loads((reports / "studies" / "comparison.json").read_text())["rows"][0]
+    assert f"{row['nats_per_token']:.4f}" in page
+    assert set(metrics(finished)) == {f"reports/tiny/runs/pydocs/{run}/seed0/metrics.json" for run in RUNS}
+    for run in RUNS:
+        folder = reports / "runs" / "pydocs" / run / "seed0"
+        assert json.loads((folder / "train.provenance.json").read_text())["command"].startswith("wavestack train pydocs/")
+        assert not (finished / "data" / "tiny" / "runs" / "pydocs" / run / "seed0" / "checkpoints").exists()
+    assert not list(finished.rglob("*.tmp"))
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    done = snakemake(finished, "--cores")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("option", [["--rulegraph"], ["--dag"], ["--summary"], ["--lint"]])
+def test_questions_about_the_workflow_are_answered(finished, option):
+    done = snakemake(finished, *option)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout or "good condition" in done.stdout + done.stderr
+
+
+def test_snakemake_s_own_report_needs_no_network(finished):
+    done = snakemake(finished, "--report", "overview.html")
+    assert done.returncode == 0, done.stderr
+    assert (finished / "overview.html").stat().st_size > 100_000
+
+
+def edit(project: Path, module: str, old: str, new: str) -> None:
+    path = project / "src" / "wavestack" / module
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_comment_and_a_new_unused_lane_rerun_nothing(restored):
+    edit(restored, "lanes/wavelet.py", "        approximation, y", "        # a remark\n        approximation, y")
+    (restored / "src/wavestack/lanes/new.py").write_text("class New: ...\n")
+    edit(restored, "registry.py", "LANES = {", 'LANES = {\n    "new": "wavestack.lanes.new:New",')
+    done = snakemake(restored, "--cores", "-n")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_changed_formula_reruns_exactly_the_runs_that_use_it(restored):
+    edit(restored, "lanes/wavelet.py", "tap / sqrt(2) for tap in filters.dec_hi", "tap / sqrt(3) for tap in filters.dec_hi")
+    jobs = planned(restored)
+    assert jobs["train"] == {"pydocs/wavestack/tiny/base/seed0", "pydocs/wavestack/tiny/lanes=wavelet/seed0"}
+    assert jobs["evaluate"] == jobs["train"]
+    assert not {"corpus", "tokens"} & set(jobs)
+
+
+def test_a_changed_parameter_reruns_what_reads_it(finished):
+    jobs = planned(finished, "--config", "training={learning_rate: 0.01}")
+    assert len(jobs["train"]) == 4
+    assert not {"corpus", "tokens", "contract", "budget", "time"} & set(jobs)
+    done = snakemake(finished, "--cores", "-n", "--config", "studies={comparison: {corpora: [pydocs]}}")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_values_given_by_config_pass_the_same_schema_and_nothing_starts(finished):
+    before = metrics(finished)
+    done = snakemake(finished, "--cores", "2", "--config", "training={learning_rat: 1, batch: 0}")
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "training.learning_rat: unknown key; did you mean 'learning_rate'?" in told
+    assert "training.batch: expected greater than or equal to 1" in told
+    assert "Finished job" not in told
+    assert metrics(finished) == before
+
+
+def test_a_wrong_profile_stops_before_anything_starts(finished, tmp_path):
+    profile = yaml.safe_load((ROOT / "tests/workflow/tiny.yaml").read_text())
+    profile["studies"]["comparison"]["specs"] = ["transfomer"]
+    profile["budgets"]["tiny"]["hidden"] = 0
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(profile))
+    done = snakemake(finished, "--cores", "2", params=str(tmp_path / "wrong.yaml"))
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "did you mean 'transformer'?" in told
+    assert "budgets.tiny.hidden" in told
+    assert not (finished / "reports" / "wrong").exists()
+
+
+def test_heavy_results_that_are_missing_are_made_again(finished):
+    """The light ones may come from git: a fresh clone must not take them for its own."""
+    shutil.move(finished / "data" / "tiny", finished / "aside")
+    try:
+        jobs = planned(finished)
+        assert len(jobs["train"]) == 4
+        assert "time" in jobs  # and memory at length 64
+    finally:
+        shutil.move(finished / "aside", finished / "data" / "tiny")
+
+
+def test_one_core_gives_the_same_metrics_as_two(finished, tmp_path):
+    project = copy_of_the_project(tmp_path / "one-core")
+    done = snakemake(project, "--cores", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert metrics(project) == metrics(finished)
+
+
+@pytest.mark.parametrize("kills", [3])
+def test_a_training_killed_at_random_moments_ends_with_the_same_files(finished, tmp_path, kills):
+    """SIGKILL, three times, then to the end: metrics, weights and curve are those of the run that was left alone, bit for bit."""
+    run = "pydocs/wavestack/tiny/base/seed0"
+    data, reports = finished / "data/tiny", finished / "reports/tiny"
+    command = [Path(sys.executable).parent / "wavestack", "train", run, "--tokens", data / "tokens/pydocs"]
+    command += ["--data", tmp_path / "data", "--reports", tmp_path / "reports", "--params", "params/tiny.yaml"]
+    draw, seen = random.Random(time.time_ns()), 0
+    for _ in range(kills):
+        log = (tmp_path / "log").open("a+")
+        training = subprocess.Popen(command, cwd=finished, env=environment(finished), stderr=log, stdout=log)
+        while training.poll() is None and (tmp_path / "log").read_text().count("step ") <= seen:
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.3))
+        training.send_signal(signal.SIGKILL)
+        training.wait()
+        seen = (tmp_path / "log").read_text().count("step ")
+    done = subprocess.run(command, cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("best.safetensors", "last.safetensors", "best.json", "last.json"):
+        assert (tmp_path / "data" / name).read_bytes() == (data / "runs" / run / name).read_bytes(), name
+    for name in ("training.json", "curve.csv"):
+        assert (tmp_path / "reports" / name).read_bytes() == (reports / "runs" / run / name).read_bytes(), name
+    command[1] = "evaluate"
+    done = subprocess.run(command, cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reports" / "metrics.json").read_bytes() == (reports / "runs" / run / "metrics.json").read_bytes()
+
+
+def test_a_job_refuses_parameters_that_changed_under_it(finished):
+    """The workflow was started, then the file was edited: the step must not write results of the new values as the old ones'."""
+    command = [Path(sys.executable).parent / "wavestack", "budget", "--reports", "r", "--params", "params/tiny.yaml"]
+    done = subprocess.run(
+        [*command, "--fingerprint", "0123456789abcdef"],
+        cwd=finished,
+        env=environment(finished),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "run snakemake again" in done.stderr
+    assert not (finished / "r").exists()

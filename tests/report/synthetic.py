@@ -158,7 +158,7 @@ def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, 
     """As the comparison writes it: a seed without a pair is null in `nats`."""
     return {
         "corpus": corpus, "spec": "wavestack", "against": "transformer", "seeds": seeds,
-        "nats": [None if seed in diverged else 0.0625 for seed in seeds], 
+        "nats": [None if seed in diverged else 0.0625 for seed in seeds],
         "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
         "verdict": "undecided",
         "reason": "a run is missing or diverged" if diverged else f"{len(seeds)} seeds give points, no interval",

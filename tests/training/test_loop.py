@@ -136,12 +136,21 @@ def test_too_little_text_and_a_missing_gpu_are_refused(architecture, tokens, tmp
             run(architecture, tokens, tmp_path, TRAINING.model_copy(update={"device": "cuda"}))
 
 
-def test_bfloat16_autocast_trains(architecture, tokens, tmp_path):
-    short = Architecture(architecture.spec, architecture.budget.model_copy(update={"tokens": 4 * 32 * 3}), 257)
+@pytest.mark.parametrize("spec", ["wavestack", "transformer"])
+def test_bfloat16_autocast_trains(request, spec, budget, tokens, tmp_path):
+    short = Architecture(request.getfixturevalue(spec), budget.model_copy(update={"tokens": 4 * 32 * 3}), 257)
     half = run(short, tokens, tmp_path / "b", TRAINING.model_copy(update={"precision": "bfloat16"})).progress
     full = run(short, tokens, tmp_path / "f").progress
     assert half.curve[-1]["train_nats"] == pytest.approx(full.curve[-1]["train_nats"], rel=0.02)
     assert half.curve[-1]["train_nats"] != full.curve[-1]["train_nats"]
+
+
+@pytest.mark.nightly  # compiling takes a minute
+def test_a_compiled_training_has_the_same_losses(architecture, tokens, tmp_path):
+    plain = run(architecture, tokens, tmp_path / "plain").progress
+    compiled = run(architecture, tokens, tmp_path / "compiled", TRAINING.model_copy(update={"compile": True})).progress
+    for a, b in zip(plain.curve[1:], compiled.curve[1:], strict=True):
+        assert a["train_nats"] == pytest.approx(b["train_nats"], rel=1e-4)
 
 
 class TestCheckpoints:

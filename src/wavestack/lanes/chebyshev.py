@@ -22,4 +22,4 @@ class Chebyshev(Projection):
     """Prefix kernel average over T_0 .. T_{order-1}, one learned gain a polynomial."""
 
     def __init__(self, hidden: int, context: int, *, order: Annotated[int, Field(ge=1)] = 8):
-        super().__init__(context, chebyshev_basis(context, order), order, torch.arange(order))
+        super().__init__(hidden, context, chebyshev_basis(context, order), order, torch.arange(order))

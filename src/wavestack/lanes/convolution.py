@@ -14,7 +14,7 @@ class ShortConvolution(Lane):
     """`y_t = sum_{k < width} w_k * x_{t-k}` channel by channel; its state is its last inputs. Starts as the identity."""
 
     def __init__(self, hidden: int, context: int, *, width: Annotated[int, Field(ge=1)] = 4):
-        super().__init__()
+        super().__init__(hidden, context)
         weight = torch.zeros(width, hidden)
         weight[0] = 1
         self.weight = nn.Parameter(weight)  # width x H

@@ -36,4 +36,4 @@ class Fourier(Projection):
                 f"ask for at most {context // 2 + 1}"
             )
         f = torch.arange(frequencies)
-        super().__init__(context, fourier_basis(context, frequencies), frequencies, torch.cat([f, f[1:]]))
+        super().__init__(hidden, context, fourier_basis(context, frequencies), frequencies, torch.cat([f, f[1:]]))

@@ -11,9 +11,14 @@ class Lane(nn.Module):
     The whole sequence in training, a chunk in prefill and one token in decoding are the same call: splitting a sequence anywhere and
     carrying the state across gives the same outputs. The state of an empty past is None.
 
-    A subclass takes `hidden` (channels) and `context` (the model's declared number of positions) and, keyword-only, its own knobs, whose
+    It is constructed from `hidden` (channels), `context` (the model's declared number of positions) and, keyword-only, its own knobs, whose
     annotations are their schema in parameter files. It raises ValueError for knobs that do not fit `hidden` or `context`.
     """
+
+    def __init__(self, hidden: int, context: int):
+        super().__init__()
+        self.hidden = hidden
+        self.context = context
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Outputs for the chunk `x` (B x S x H, same shape out) after the past that `state` sums up, and the state after it."""

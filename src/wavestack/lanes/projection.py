@@ -65,10 +65,9 @@ class Projection(Lane):
     basis: Tensor
     gain_of_column: Tensor
 
-    def __init__(self, context: int, basis: Tensor, gains: int, gain_of_column: Tensor):
+    def __init__(self, hidden: int, context: int, basis: Tensor, gains: int, gain_of_column: Tensor):
         """`basis` is T x R in float32; `gain_of_column` holds, for each of its R columns, an index into `gains` learned gains."""
-        super().__init__()
-        self.context = context
+        super().__init__(hidden, context)
         self.gains = nn.Parameter(torch.ones(gains))
         self.register_buffer("basis", basis, persistent=False)  # T x R
         self.register_buffer("gain_of_column", gain_of_column, persistent=False)  # R

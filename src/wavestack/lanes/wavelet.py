@@ -27,7 +27,7 @@ class Wavelet(Lane):
     """
 
     def __init__(self, hidden: int, context: int, *, wavelet: str = "db2", levels: Annotated[int, Field(ge=1)] = 3):
-        super().__init__()
+        super().__init__(hidden, context)
         if wavelet not in orthogonal_wavelets():
             known = ", ".join(orthogonal_wavelets())
             raise ValueError(f"wavelet lane: '{wavelet}' is no orthogonal wavelet of PyWavelets; known: {known}")

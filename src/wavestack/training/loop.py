@@ -89,7 +89,8 @@ def train(
         nonlocal best
         model.eval()
         with _autocast(training):
-            losses = document_losses(forward, valid_tokens, watched, context, evaluation_batch)
+            # not the compiled model: windows have many lengths, and each would be compiled
+            losses = document_losses(model, valid_tokens, watched, context, evaluation_batch)
         model.train()
         nats = float(losses["nats"].sum() / losses["tokens"].sum())
         better = math.isfinite(nats) and (progress.best_nats is None or nats < progress.best_nats)

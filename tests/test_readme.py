@@ -1,0 +1,64 @@
+"""What the README shows works as it stands there."""
+
+import re
+import sys
+import textwrap
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from wavestack import contract, registry
+from wavestack.lanes.lane import Lane
+from wavestack.params import Budget, Corpus, ModelSpec, load
+
+README = Path("README.md").read_text(encoding="utf-8")
+
+
+def block_with(start: str) -> str:
+    """The indented block of the README that contains `start`."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", README, re.MULTILINE)
+    (found,) = [block for block in blocks if start in block]
+    return textwrap.dedent(found)
+
+
+@pytest.fixture
+def mean_lane(monkeypatch) -> type:
+    """The lane of the README, registered as the README says."""
+    module = types.ModuleType("readme_lane")
+    exec(block_with("class Mean(Lane)"), {"Lane": Lane, "torch": torch}, module.__dict__)
+    monkeypatch.setitem(sys.modules, "readme_lane", module)
+    monkeypatch.setitem(registry.LANES, "mean", "readme_lane:Mean")
+    return module.Mean
+
+
+def test_the_lane_of_the_readme_is_a_lane(mean_lane):
+    lane = mean_lane(4, 32)
+    x = torch.randn(2, 30, 4)
+    whole, _ = lane(x)
+    torch.testing.assert_close(whole[:, 9], x[:, :10].mean(1))
+    first, state = lane(x[:, :7])
+    second, _ = lane(x[:, 7:], state)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole)
+
+
+@pytest.mark.usefixtures("mean_lane")
+def test_the_lane_of_the_readme_passes_the_contract_in_a_model():
+    spec = ModelSpec("wavestack", {"lanes": {"mean": {}}})
+    findings = contract.check(spec, Budget(hidden=16, blocks=1, context=64, parameters=6000, tokens=1))
+    assert all(finding.passed for finding in findings)
+
+
+def test_the_corpus_of_the_readme_is_an_entry():
+    (entry,) = yaml.safe_load(block_with("my-letters:")).values()
+    assert Corpus.model_validate(entry).files.separator == "-----"
+
+
+def test_files_and_profiles_that_the_readme_names_are_there():
+    named = set(re.findall(r"params/[\w.-]+\.yaml|src/wavestack/[\w/]*(?:\.py)?|reports/report\.png|workflow/rules", README))
+    assert {"params/quick.yaml", "params/smoke.yaml", "params/findings-cpu.yaml"} <= named
+    assert not [name for name in named if not Path(name).exists()]
+    for corpus in re.findall(r"`((?:tinystories|wikitext|codesearchnet)[\w-]*)`", README):
+        assert corpus in load("params/smoke.yaml").corpora

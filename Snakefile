@@ -25,3 +25,4 @@ rule all:
         f"{REPORTS}/index.html",
         expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.runs()),
         expand("{data}/profile/length{length}.csv", data=DATA, length=LENGTHS),
+        f"{DATA}/budget.met",

@@ -7,6 +7,7 @@ from wavestack import budget as budgets
 from wavestack import contract
 from wavestack.lanes import projection
 from wavestack.lanes.wavelet import Wavelet
+from wavestack.models.language_model import LanguageModel
 from wavestack.params import Budget, load
 
 BUDGET = Budget(hidden=16, blocks=2, context=256, parameters=14_000, tokens=1)
@@ -74,23 +75,24 @@ def test_nan_does_not_pass(transformer):
     assert not finding.passed
 
 
-def test_an_untied_head_is_caught(transformer, monkeypatch):
-    """The declared count leaves it out, as the published one did; the module's own does not."""
-    finding = contract.parameter_count(transformer, BUDGET, 100)
-    assert finding.passed
-    honest = budgets.instantiate
+def test_an_untied_head_that_the_declared_count_leaves_out_is_caught(transformer, monkeypatch):
+    """As the published count did. 101 entries x 16 channels."""
+    assert contract.parameter_count(transformer, BUDGET, 101).passed
+    honest = LanguageModel.__init__
 
-    def untied(*arguments):
-        model = honest(*arguments)
-        model.head = torch.nn.Linear(16, 100, bias=False)
-        return model
+    def untied(self, vocabulary, hidden, context, blocks):
+        honest(self, vocabulary, hidden, context, blocks)
+        self.head = torch.nn.Linear(hidden, vocabulary, bias=False)
 
-    declared = budgets.solve(transformer, BUDGET, 100)
-    monkeypatch.setattr(budgets, "solve", lambda *_: declared)
-    monkeypatch.setattr(budgets, "instantiate", untied)
-    finding = contract.parameter_count(transformer, BUDGET, 100)
+    def flattering(self):
+        total = sum(p.numel() for name, p in self.named_parameters() if not name.startswith("head"))
+        return total, total - self.embedding.weight.numel()
+
+    monkeypatch.setattr(LanguageModel, "__init__", untied)
+    monkeypatch.setattr(LanguageModel, "parameter_counts", flattering)
+    finding = contract.parameter_count(transformer, BUDGET, 101)
     assert not finding.passed
-    assert finding.difference == 1600
+    assert finding.difference == 1616
 
 
 def test_random_weights_reach_every_parameter(wavestack):

@@ -130,6 +130,35 @@ def test_10_an_override_that_breaks_the_schema(tmp_path):
     ]
 
 
+def test_errors_of_studies_stand_beside_those_of_the_schema(tmp_path):
+    def change(p):
+        p["training"]["batch"] = 0
+        p["studies"]["ablation"]["corpora"] = ["pycode"]
+
+    assert errors_of(tmp_path, change) == [
+        "wrong.yaml: training.batch: expected greater than or equal to 1, found 0",
+        "wrong.yaml: studies.ablation.corpora: 'pycode' is not among this profile's corpora; did you mean 'pydocs'?",
+    ]
+
+
+def test_odd_values_of_lanes_and_models_are_errors(tmp_path):
+    def models(m):
+        m["wavestack"]["lanes"] = {"fourier": False, "wavelet": {"wavelet": "symm4"}}
+        m["transformer"]["model"] = ["transformer"]
+
+    model, lane, wavelet = errors_of(tmp_path, models=models)
+    assert model.startswith("models.yaml: transformer.model: unknown '['transformer']'")
+    assert lane.startswith("models.yaml: wavestack.lanes.fourier: expected a valid dictionary")
+    assert wavelet == "models.yaml: wavestack.lanes.wavelet.wavelet: unknown 'symm4'; did you mean 'sym4'?"
+
+
+def test_a_profile_s_name_becomes_a_folder(tmp_path):
+    for name in ("raw.yaml", "My Profile.yaml"):
+        (tmp_path / name).write_text(SMOKE.read_text())
+        with pytest.raises(ParameterError, match="expected a file name like"):
+            load(tmp_path / name)
+
+
 def test_an_accumulation_that_does_not_divide_and_a_tokenizer_without_a_size(tmp_path):
     def change(p):
         p["training"]["accumulation"] = 3

@@ -8,7 +8,7 @@ from wavestack import registry
 from wavestack.models.language_model import LanguageModel
 from wavestack.params import Budget, ModelSpec
 
-TOLERANCE = 0.01  # of the total and of the non-embedding parameters
+TOLERANCE = 0.005  # of the budget, so that any two models are within 1% of one another
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def solve(spec: ModelSpec, budget: Budget, vocabulary: int) -> Size:
     The count is linear in the width, so two instantiations give the line; a third one, at the solution, gives the counts.
 
     Raises:
-        ValueError: with the distance, where no width comes within 1% of the budget.
+        ValueError: with the distance, where no width comes within 0.5% of the budget.
     """
     one, two = (_count(spec, budget, vocabulary, mlp)[1] for mlp in (1, 2))
     mlp = max(1, round(1 + (budget.parameters - one) / (two - one)))
@@ -42,7 +42,7 @@ def solve(spec: ModelSpec, budget: Budget, vocabulary: int) -> Size:
         raise ValueError(
             f"the budget of {budget.parameters:,} non-embedding parameters cannot be met: at hidden {budget.hidden} and {budget.blocks} "
             f"blocks the nearest is {non_embedding:,} (MLP width {mlp}), {non_embedding / budget.parameters - 1:+.1%} off, "
-            f"and {TOLERANCE:.0%} is allowed; change parameters, hidden or blocks"
+            f"and {TOLERANCE:.1%} is allowed; change parameters, hidden or blocks"
         )
     return Size(mlp, total, non_embedding)
 

@@ -41,7 +41,7 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"wavestack: {error}")
 
 

@@ -69,10 +69,12 @@ def prefix_consistency(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Fin
 
 
 def parameter_count(spec: ModelSpec, budget: Budget, vocabulary: int) -> Finding:
-    """Check 8: the declared budget is met by the module's own count, a tied weight counted once."""
+    """Check 8: what the model says of its size, and met the budget with, is the module's own count, a tied weight counted once."""
     declared = budgets.solve(spec, budget, vocabulary)
     model = budgets.instantiate(spec, budget, vocabulary, declared.mlp)
-    storages = {parameter.data_ptr(): parameter.numel() for parameter in model.state_dict(keep_vars=True).values()}
+    storages = {
+        parameter.data_ptr(): parameter.numel() for parameter in model.state_dict(keep_vars=True).values() if parameter.requires_grad
+    }
     counted = sum(storages.values())
     return Finding(
         "parameter count",

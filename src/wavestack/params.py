@@ -11,6 +11,7 @@ a lane is one file and one registry line, and its knobs are checked here like ev
 import difflib
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -34,11 +35,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from wavestack import registry
 
 # A name becomes a folder, so it may not climb out of one.
+RESERVED = ("raw",)  # folders of data/ that belong to no profile
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _known(kind: str) -> AfterValidator:
@@ -47,7 +50,7 @@ def _known(kind: str) -> AfterValidator:
     def check(value: str, info: ValidationInfo) -> str:
         names = (info.context or {}).get(kind)
         if names is not None and value not in names:
-            raise PydanticCustomError("unknown_name", "unknown", {"kind": kind, "known": sorted(names)})
+            raise PydanticCustomError("unknown_name", "unknown", {"kind": kind, "known": sorted(map(str, names))})
         return value
 
     return AfterValidator(check)
@@ -146,7 +149,7 @@ class Tokenizer(Strict):
 class CorpusUse(Strict):
     """How a profile uses a corpus."""
 
-    limit: ByteSize | None = None  # of the train split, in bytes of text; valid and test are cut in proportion
+    limit: Annotated[ByteSize, Field(gt=0)] | None = None  # of the train split, in bytes of text; valid and test are cut in proportion
     tokenizer: Tokenizer | None = None  # instead of the profile's
 
 
@@ -172,7 +175,7 @@ class Training(Strict):
     final_learning_rate: Share = 0.1  # share of learning_rate at the end of the cosine
     warmup: Share = 0.05  # share of the steps
     weight_decay: Annotated[float, Field(ge=0)] = 0.1  # on matrices only, embeddings left out
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.95)
     clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"  # of autocast
     device: Literal["cpu", "cuda"] = "cpu"
@@ -224,6 +227,8 @@ class Lengths(Strict):
     timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds a process
     threads: Positive = 2
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
 
 
 class Studies(Strict):
@@ -254,6 +259,11 @@ class ModelSpec:
 
     model: str
     knobs: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Lanes stand in the order of their names: gates belong to places, and a file that is read back may have another order."""
+        if "lanes" in self.knobs:
+            object.__setattr__(self, "knobs", {**self.knobs, "lanes": dict(sorted(self.knobs["lanes"].items()))})
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -341,6 +351,12 @@ class Parameters:
         keys = itertools.product(study.corpora, lane_subsets(lanes, study.lanes or lanes), study.seeds)
         return [Run(corpus, study.spec, study.budget, variant, seed) for corpus, variant, seed in keys]
 
+    def lengths_budget(self) -> Budget:
+        """The budget of the sequence-length study: its context is the longest length, so that one model serves all."""
+        study = self.profile.studies.lengths
+        assert study is not None
+        return self.profile.budgets[study.budget].model_copy(update={"context": max(study.lengths)})
+
     def runs(self) -> list[Run]:
         """Every run that some study wants, once."""
         return list(dict.fromkeys([*self.comparison_runs(), *self.ablation_runs()]))
@@ -389,6 +405,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
     """
     errors: list[str] = []
     profile_file = str(path)
+    if not re.match(NAME_PATTERN, Path(path).stem) or Path(path).stem in RESERVED:
+        errors.append(
+            f"{profile_file}: expected a file name like {NAME_PATTERN} that is none of {', '.join(RESERVED)}: results stand under it"
+        )
     raw = _read_yaml(profile_file, errors)
     if errors:
         raise ParameterError(errors)
@@ -407,8 +427,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
     if isinstance(budgets, dict):
         context["budgets"] = list(budgets)
     profile = _validated(Profile, raw, profile_file, (), errors, context)
-    if profile is not None:
-        errors += _study_errors(profile, specs, profile_file)
+    errors += _study_errors(raw, specs, profile_file)
     if errors or profile is None:
         raise ParameterError(errors)
     return Parameters(
@@ -519,7 +538,7 @@ def _model_spec(raw: Any, file: str, at: tuple, errors: list[str]) -> ModelSpec 
         for lane, knobs in lanes.items():
             entry = _entry(registry.LANES, lane, file, (*at, "lanes"), errors)
             if entry is not None:
-                filled[lane] = _knobs(entry, knobs or {}, file, (*at, "lanes", lane), errors)
+                filled[lane] = _knobs(entry, {} if knobs is None else knobs, file, (*at, "lanes", lane), errors)
         given["lanes"] = filled
     knobs = _knobs(chosen, given, file, at, errors)
     if "mixer" in knobs:
@@ -528,7 +547,7 @@ def _model_spec(raw: Any, file: str, at: tuple, errors: list[str]) -> ModelSpec 
 
 
 def _entry(names: Mapping[str, str], name: Any, file: str, at: tuple, errors: list[str]) -> str | None:
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         errors.append(f"{_place(file, at)}: unknown '{name}'{_nearest(name, names)}")
         return None
     return names[name]
@@ -551,27 +570,36 @@ def knob_schema(entry: str) -> type[Strict]:
     return create_model(f"Knobs of {entry}", __base__=Strict, **knobs)  # type: ignore[call-overload]
 
 
-def _study_errors(profile: Profile, specs: Mapping[str, ModelSpec | None], file: str) -> list[str]:
-    """A study may only use corpora that the profile sizes, and lanes that its spec has."""
-    studies = [("comparison", profile.studies.comparison), ("ablation", profile.studies.ablation)]
+def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None], file: str) -> list[str]:
+    """A study may only use corpora that the profile sizes, and lanes that its spec has.
+
+    Looks at what was read, so that these errors are told beside the schema's; what the schema refuses is passed over here.
+    """
+    sized, named = raw.get("corpora"), raw.get("studies")
+    if not isinstance(sized, dict) or not isinstance(named, dict):
+        return []
+    studies = {name: study for name, study in named.items() if isinstance(study, dict)}
     errors = [
-        f"{file}: studies.{name}.corpora: '{corpus}' is not among this profile's corpora{_nearest(corpus, profile.corpora)}"
-        for name, study in studies
-        if study is not None
-        for corpus in study.corpora
-        if corpus not in profile.corpora
+        f"{file}: studies.{name}.corpora: '{corpus}' is not among this profile's corpora{_nearest(corpus, sized)}"
+        for name, study in studies.items()
+        for corpus in _strings(study.get("corpora"))
+        if corpus not in sized
     ]
-    ablation = profile.studies.ablation
-    spec = specs.get(ablation.spec) if ablation is not None else None
-    if ablation is not None and spec is not None:
+    ablation = studies.get("ablation", {})
+    spec = specs.get(str(ablation.get("spec")))
+    if spec is not None:
         if not spec.lanes:
-            errors.append(f"{file}: studies.ablation.spec: '{ablation.spec}' has no lanes to leave out")
+            errors.append(f"{file}: studies.ablation.spec: '{ablation['spec']}' has no lanes to leave out")
         errors += [
-            f"{file}: studies.ablation.lanes: '{lane}' is no lane of {ablation.spec}{_nearest(lane, spec.lanes)}"
-            for lane in ablation.lanes or ()
+            f"{file}: studies.ablation.lanes: '{lane}' is no lane of {ablation['spec']}{_nearest(lane, spec.lanes)}"
+            for lane in _strings(ablation.get("lanes"))
             if lane not in spec.lanes
         ]
     return errors
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 # --- telling -----------------------------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
     write_json(
         folder / f"{name}.provenance.json",
         {
-            "command": shlex.join(["wavestack", *sys.argv[1:]]),
+            "command": _command(),
             "settings": settings,
             "fingerprint": mark,
             "inputs": {str(path): sha256(path) for path in inputs},
@@ -118,6 +118,12 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
             **machine(),
         },
     )
+
+
+def _command() -> str:
+    """The command that made this, as it can be typed again: what the workflow left in the environment is spelt out."""
+    laid_over = os.environ.get("WAVESTACK_SET", "").splitlines() if "--set" not in sys.argv else []
+    return shlex.join(["wavestack", *sys.argv[1:], *(word for item in laid_over for word in ("--set", item))])
 
 
 def machine() -> dict[str, Any]:

@@ -117,3 +117,17 @@ def test_spread_documents(tokens):
     assert some[0] == 0
     assert some[-1] > 0.6 * len(file)  # over the whole split, not its beginning
     assert len(spread_documents(file, 1)) == 1
+
+
+def test_a_loss_that_is_not_finite_is_told_and_not_left_out():
+    losses = document_losses(bigram(TABLE), token_file([0, 1, 2], [2]), [0, 1], context=8, batch_tokens=64)
+    losses.loc[1, "nats"] = float("nan")
+    assert summary(losses, counts_words=True)["status"] == "diverged"
+
+
+def test_a_word_perplexity_beyond_a_float_is_none():
+    losses = document_losses(bigram(TABLE), token_file([0] * 900), [0], context=8, batch_tokens=64)
+    losses["words"] = 1
+    measures = summary(losses, counts_words=True)
+    assert measures["word_perplexity"] is None
+    assert measures["perplexity"] is not None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wavestack.corpora.tokens import TokenFile
-from wavestack.params import Training
+from wavestack.params import ModelSpec, Training
 from wavestack.training import loop
 from wavestack.training.checkpoint import Architecture, Checkpoints, load, load_model, save
 from wavestack.training.loop import batch_at, train
@@ -127,6 +127,23 @@ def test_divergence_is_a_result(architecture, tokens, tmp_path, monkeypatch):
     assert all(torch.isfinite(tensor).all() for tensor in trained.last.values())  # the step that failed was not taken
 
 
+def test_a_validation_that_is_not_finite_is_a_divergence(architecture, tokens, tmp_path, monkeypatch):
+    """One document of NaN among many: pandas' own sum would leave it out and call the rest an improvement."""
+    honest, calls = loop.document_losses, itertools.count(1)
+
+    def poisoned(*given):
+        losses = honest(*given)
+        if next(calls) == 3:
+            losses.loc[0, "nats"] = math.nan
+        return losses
+
+    monkeypatch.setattr(loop, "document_losses", poisoned)
+    progress = run(architecture, tokens, tmp_path).progress
+    assert (progress.status, progress.reason) == ("diverged", "the validation loss is not finite at step 6")
+    assert progress.best_step == 3
+    assert progress.curve[-1]["valid_nats"] is None
+
+
 def test_too_little_text_and_a_missing_gpu_are_refused(architecture, tokens, tmp_path):
     file = TokenFile.open(tokens, "train")
     with pytest.raises(ValueError, match="fewer than one sequence"):
@@ -181,10 +198,24 @@ class TestCheckpoints:
         assert tensors["x"][0] == 2
         assert "step00000003" in caplog.text
 
-    def test_those_of_other_code_or_parameters_are_passed_over(self, tmp_path, caplog):
+    def test_those_of_other_code_or_parameters_are_removed(self, tmp_path, caplog):
+        """Left there, their higher steps would push out the new training's own."""
         Checkpoints(tmp_path, "then").save(5, {"x": torch.zeros(1)}, {})
-        assert Checkpoints(tmp_path, "now").newest() is None
+        now = Checkpoints(tmp_path, "now")
+        assert now.newest() is None
         assert "other code or parameters" in caplog.text
+        now.save(1, {"x": torch.ones(1)}, {})
+        assert now.newest()[1]["step"] == 1
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_lanes_in_any_order_come_back_as_they_were(self, budget, tmp_path):
+        """Gates belong to places, and JSON sorts keys."""
+        lanes = {"wavelet": {"wavelet": "haar", "levels": 1}, "chebyshev": {"order": 2}, "fourier": {"frequencies": 3}}
+        architecture = Architecture(ModelSpec("wavestack", {"lanes": lanes}), budget, 257)
+        model = architecture.build()
+        save(tmp_path / "best", model.state_dict(), {"architecture": architecture.to_json()})
+        x = torch.randint(257, (2, 30))
+        assert torch.equal(load_model(tmp_path / "best")(x), model.eval()(x))
 
     def test_clear_leaves_nothing(self, tmp_path):
         checkpoints = Checkpoints(tmp_path / "c", "mark")

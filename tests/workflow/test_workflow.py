@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -172,40 +173,91 @@ def test_heavy_results_that_are_missing_are_made_again(finished):
         shutil.move(finished / "aside", finished / "data" / "tiny")
 
 
-def test_one_core_gives_the_same_metrics_as_two(finished, tmp_path):
+def test_one_core_and_a_killed_training_give_the_same_metrics_as_two(finished, tmp_path):
+    """One core, a training SIGKILLed in the middle: the workflow fails, is called again, resumes it, and ends with the same bytes."""
     project = copy_of_the_project(tmp_path / "one-core")
+    command = [SNAKEMAKE, "--cores", "1", "--configfile", "params/tiny.yaml"]
+    workflow = subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = project / "logs/tiny/train/pydocs/wavestack/tiny/base/seed0.log"
+    while workflow.poll() is None and not (log.exists() and "step 10 of" in log.read_text()):
+        time.sleep(0.002)
+    for process in psutil.Process(workflow.pid).children(recursive=True):
+        if "train" in process.cmdline() and "pydocs/wavestack/tiny/base/seed0" in process.cmdline():
+            process.kill()
+    told, _ = workflow.communicate()
+    assert workflow.returncode != 0, told
+    assert not (project / "reports/tiny/runs/pydocs/wavestack/tiny/base/seed0/training.json").exists()
     done = snakemake(project, "--cores", "1")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumed at step" in log.read_text()
     assert metrics(project) == metrics(finished)
 
 
-@pytest.mark.parametrize("kills", [3])
-def test_a_training_killed_at_random_moments_ends_with_the_same_files(finished, tmp_path, kills):
-    """SIGKILL, three times, then to the end: metrics, weights and curve are those of the run that was left alone, bit for bit."""
+def test_a_training_killed_at_random_moments_ends_with_the_same_files(finished, tmp_path):
+    """SIGKILL at three random moments of a longer training, then to the end: weights and curve of one left alone, bit for bit."""
     run = "pydocs/wavestack/tiny/base/seed0"
-    data, reports = finished / "data/tiny", finished / "reports/tiny"
-    command = [Path(sys.executable).parent / "wavestack", "train", run, "--tokens", data / "tokens/pydocs"]
-    command += ["--data", tmp_path / "data", "--reports", tmp_path / "reports", "--params", "params/tiny.yaml"]
-    draw, seen = random.Random(time.time_ns()), 0
-    for _ in range(kills):
-        log = (tmp_path / "log").open("a+")
-        training = subprocess.Popen(command, cwd=finished, env=environment(finished), stderr=log, stdout=log)
-        while training.poll() is None and (tmp_path / "log").read_text().count("step ") <= seen:
-            time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.3))
-        training.send_signal(signal.SIGKILL)
-        training.wait()
-        seen = (tmp_path / "log").read_text().count("step ")
-    done = subprocess.run(command, cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
+
+    def training(folder):
+        command = [Path(sys.executable).parent / "wavestack", "train", run, "--tokens", finished / "data/tiny/tokens/pydocs"]
+        command += ["--data", folder / "data", "--reports", folder / "reports", "--params", "params/tiny.yaml"]
+        return [*command, "--set", "budgets.tiny.tokens=153600"]  # 600 steps, a checkpoint every 10
+
+    alone = subprocess.run(
+        training(tmp_path / "alone"), cwd=finished, env=environment(finished), capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 0, alone.stderr
+    seed = random.randrange(10**6)
+    draw, folder, resumed = random.Random(seed), tmp_path / "killed", 0
+    for _ in range(3):
+        process = subprocess.Popen(training(folder), cwd=finished, env=environment(finished), stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:  # until it has begun to train
+            resumed += "resumed at step" in line
+            if re.search("step .* of 600: train", line):
+                break
+        time.sleep(draw.uniform(0.05, 0.5))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"it ended before it was killed; seed {seed}"
+        process.stderr.close()
+    done = subprocess.run(training(folder), cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("best.safetensors", "last.safetensors", "best.json", "last.json"):
-        assert (tmp_path / "data" / name).read_bytes() == (data / "runs" / run / name).read_bytes(), name
-    for name in ("training.json", "curve.csv"):
-        assert (tmp_path / "reports" / name).read_bytes() == (reports / "runs" / run / name).read_bytes(), name
-    command[1] = "evaluate"
-    done = subprocess.run(command, cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "reports" / "metrics.json").read_bytes() == (reports / "runs" / run / "metrics.json").read_bytes()
+    assert resumed + ("resumed at step" in done.stderr) >= 1, f"no kill left a checkpoint; seed {seed}"
+    for name in (
+        "data/best.safetensors",
+        "data/last.safetensors",
+        "data/best.json",
+        "data/last.json",
+        "reports/training.json",
+        "reports/curve.csv",
+    ):
+        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), f"{name}; seed {seed}"
+    assert not (folder / "data" / "checkpoints").exists()
+
+
+def test_light_results_of_other_code_do_not_pass_for_current(finished, tmp_path):
+    """A clone has the light results in git and no memory of how they were made: the contract is checked again before anything trains."""
+    clone = copy_of_the_project(tmp_path / "clone")
+    shutil.copytree(finished / "reports", clone / "reports")
+    jobs = planned(clone)
+    assert len(jobs["train"]) == 4
+    assert len(jobs["contract"]) == 4
+    assert {"corpus", "tokens", "ledger", "time", "report"} <= set(jobs)
+
+
+def test_changed_text_is_noticed(finished):
+    """Local files are inputs of the corpus."""
+    letters = "-----\n".join(f"letter {i} with a few words of its own\n" * 20 for i in range(60))
+    (finished / "data/raw/tinyshakespeare").mkdir(parents=True)
+    file = finished / "data/raw/tinyshakespeare/input.txt"
+    file.write_text(letters)
+    arguments = ["--config", "corpora={tinyshakespeare: {}}"]
+    target = "reports/tiny/corpora/tinyshakespeare/manifest.json"
+    assert snakemake(finished, target, "--cores", "1", *arguments).returncode == 0
+    assert "Nothing to be done" in (done := snakemake(finished, target, "--cores", "-n", *arguments)).stdout + done.stderr
+    time.sleep(1.1)
+    file.write_text(letters.replace("few", "lot of"))
+    assert "corpus" in planned(finished, target, *arguments)
+    shutil.rmtree(finished / "data/raw")
 
 
 def test_a_job_refuses_parameters_that_changed_under_it(finished):

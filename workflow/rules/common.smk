@@ -8,17 +8,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from wavestack import steps
 from wavestack.cli import checked
+from wavestack.corpora.sources import local_files
 from wavestack.params import Run
 
 if len(workflow.configfiles) > 1:
-    raise WorkflowError(
-        "expected one --configfile, the profile; lay single values over it with --config"
-    )
+    raise WorkflowError("expected one --configfile, the profile; lay single values over it with --config")
 PROFILE = str(workflow.configfiles[0]) if workflow.configfiles else "params/quick.yaml"
-OVERRIDES = [
-    f"{key}={json.dumps(value)}"
-    for key, value in workflow.config_settings.config.items()
-]  # JSON is YAML
+OVERRIDES = [f"{key}={json.dumps(value)}" for key, value in workflow.config_settings.config.items()]  # JSON is YAML
 
 try:
     PARAMETERS = checked(Path(PROFILE), OVERRIDES)
@@ -38,16 +34,18 @@ REPORTS = f"reports/{PARAMETERS.name}"
 LOGS = f"logs/{PARAMETERS.name}"
 RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
-LENGTHS = (
-    PARAMETERS.profile.studies.lengths.lengths
-    if PARAMETERS.profile.studies.lengths
-    else []
-)
+LENGTHS = PARAMETERS.profile.studies.lengths.lengths if PARAMETERS.profile.studies.lengths else []
 STUDIES = [name for name, study in PARAMETERS.profile.studies if study is not None]
-ALL_CORES = (
-    workflow.resource_settings.cores or 1
-)  # questions such as --rulegraph come without
-MODELS = sorted({(run.spec, run.budget, run.variant) for run in PARAMETERS.runs()})
+ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without
+LENGTHS_MODELS = (
+    [f"{spec}/{PARAMETERS.profile.studies.lengths.budget}/base" for spec in PARAMETERS.profile.studies.lengths.specs] if LENGTHS else []
+)
+MODELS = sorted(
+    {
+        *(f"{run.spec}/{run.budget}/{run.variant}" for run in PARAMETERS.runs()),
+        *LENGTHS_MODELS,
+    }
+)
 
 
 wildcard_constraints:
@@ -70,9 +68,14 @@ def run_of(wildcards):
     )
 
 
-def runs_of(study):
-    return (
-        PARAMETERS.comparison_runs()
-        if study == "comparison"
-        else PARAMETERS.ablation_runs()
+def results_of(study):
+    """What a study reads: the measures and the timings of its runs, or the lengths."""
+    if study == "lengths":
+        return expand("{reports}/profile/length{length}.json", reports=REPORTS, length=LENGTHS)
+    runs = PARAMETERS.comparison_runs() if study == "comparison" else PARAMETERS.ablation_runs()
+    return expand(
+        "{reports}/runs/{run}/{file}",
+        reports=REPORTS,
+        run=runs,
+        file=["metrics.json", "train.timing.json"],
     )

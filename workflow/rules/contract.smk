@@ -1,9 +1,11 @@
-# What must hold before anything is trained.
+# What must hold before anything is trained. The empty files below data/ say that it was found to hold here: the findings themselves are
+# light, come with a clone, and may be those of other code.
 
 
 rule budget:
     output:
         ledger=f"{REPORTS}/budget/ledger.json",
+        met=touch(f"{DATA}/budget.met"),
     log:
         f"{LOGS}/budget.log",
     benchmark:
@@ -20,13 +22,13 @@ rule budget:
     message:
         "ledger of parameters"
     shell:
-        "wavestack budget --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack budget --reports {params.reports}" " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule contract:
     output:
         findings=f"{REPORTS}/contract/{{spec}}/{{budget}}/{{variant}}.json",
+        passed=touch(f"{DATA}/contract/{{spec}}/{{budget}}/{{variant}}.passed"),
     log:
         f"{LOGS}/contract/{{spec}}/{{budget}}/{{variant}}.log",
     benchmark:
@@ -38,14 +40,10 @@ rule contract:
     params:
         profile=PROFILE,
         reports=subpath(output.findings, parent=True),
-        settings=lambda w: steps.contract(
-            PARAMETERS, w.spec, w.budget, w.variant
-        ).settings,
-        fingerprint=lambda w: steps.contract(
-            PARAMETERS, w.spec, w.budget, w.variant
-        ).fingerprint,
+        settings=lambda w: steps.contract(PARAMETERS, w.spec, w.budget, w.variant).settings,
+        fingerprint=lambda w: steps.contract(PARAMETERS, w.spec, w.budget, w.variant).fingerprint,
     message:
         "contract of {wildcards.spec}, {wildcards.variant}"
     shell:
         "wavestack contract {wildcards.spec} --budget {wildcards.budget} --variant {wildcards.variant} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

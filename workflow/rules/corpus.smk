@@ -2,6 +2,8 @@
 
 
 rule corpus:
+    input:
+        lambda w: local_files(w.corpus, PARAMETERS.corpora[w.corpus]),
     output:
         expand(
             "{data}/corpora/{{corpus}}/{split}.parquet",
@@ -28,7 +30,7 @@ rule corpus:
         "corpus {wildcards.corpus}"
     shell:
         "wavestack corpus {wildcards.corpus} --data {params.data} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 rule tokens:
@@ -68,4 +70,4 @@ rule tokens:
         "tokens of {wildcards.corpus}"
     shell:
         "wavestack tokens {wildcards.corpus} --corpus {params.corpus} --data {params.data} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

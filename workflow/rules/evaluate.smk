@@ -39,4 +39,4 @@ rule evaluate:
         "evaluate {params.run}"
     shell:
         "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -2,6 +2,8 @@
 
 
 rule profile:
+    input:
+        expand("{data}/contract/{model}.passed", data=DATA, model=LENGTHS_MODELS),
     output:
         samples=f"{DATA}/profile/length{{length}}.csv",
         medians=f"{REPORTS}/profile/length{{length}}.json",
@@ -23,4 +25,4 @@ rule profile:
         "time and memory at length {wildcards.length}"
     shell:
         "wavestack profile {wildcards.length} --data {params.data} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -11,10 +11,7 @@ rule report:
             corpus=PARAMETERS.profile.corpora,
         ),
         f"{REPORTS}/budget/ledger.json",
-        [
-            f"{REPORTS}/contract/{spec}/{budget}/{variant}.json"
-            for spec, budget, variant in MODELS
-        ],
+        expand("{reports}/contract/{model}.json", reports=REPORTS, model=MODELS),
         template="src/wavestack/report/page.html.j2",
     output:
         directory(f"{REPORTS}/figures"),
@@ -35,5 +32,4 @@ rule report:
     message:
         "report"
     shell:
-        "wavestack report --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        "wavestack report --reports {params.reports}" " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -11,7 +11,7 @@ rule train:
             split=["train", "valid"],
             kind=["tokens", "documents.parquet"],
         ),
-        f"{REPORTS}/contract/{{spec}}/{{budget}}/{{variant}}.json",
+        f"{DATA}/contract/{{spec}}/{{budget}}/{{variant}}.passed",
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
         expand(
@@ -48,4 +48,4 @@ rule train:
         "train {params.run}"
     shell:
         "wavestack train {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
-        " --params {params.profile} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -66,6 +66,14 @@ def find_source(name: str, corpus: Corpus) -> Source:
     return _hub_source(name, corpus.hub)
 
 
+def local_files(name: str, corpus: Corpus) -> list[Path]:
+    """The files that the corpus is read from, none where it comes from elsewhere; ValueError as `data_folder`."""
+    folder = data_folder(name) if corpus.files is not None else None
+    if corpus.files is None or folder is None:
+        return []
+    return [folder / file for file in (corpus.files.train, corpus.files.valid, corpus.files.test) if file is not None]
+
+
 def data_folder(name: str) -> Path | None:
     """The folder `name` in `data/raw/` or in the folder that WAVESTACK_DATA names, the first that is there.
 

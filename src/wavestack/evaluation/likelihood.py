@@ -6,7 +6,7 @@ those that no window has scored yet. The end-of-text target counts in nats per t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Any, NamedTuple
 
 import numpy
@@ -115,15 +115,22 @@ def spread_documents(tokens: TokenFile, most_tokens: int) -> numpy.ndarray:
     return chosen[: max(1, int(numpy.searchsorted(sizes, most_tokens, side="right")) + 1)]
 
 
+def _perplexity(nats: float) -> float | None:
+    """e to the nats; None where that is beyond a float (text without spaces may be one word)."""
+    return exp(nats) if nats < 700 else None
+
+
 def summary(losses: pandas.DataFrame, counts_words: bool) -> dict[str, Any]:
     """The measures of a split: sums first, then ratios, so that long documents weigh what they are.
 
     Returns:
         nats_per_token, perplexity (a token), bits_per_byte, word_perplexity (None where the corpus has no words), and what they are
-        made of: documents, tokens, bytes, words, nats, text_nats.
+        made of: documents, tokens, bytes, words, nats, text_nats. Where a loss is not finite: a status and a reason instead.
     """
     tokens, size, words = (int(losses[column].sum()) for column in ("tokens", "bytes", "words"))
-    nats, text_nats = float(losses["nats"].sum()), float(losses["text_nats"].sum())
+    nats, text_nats = float(losses["nats"].to_numpy().sum()), float(losses["text_nats"].to_numpy().sum())
+    if not isfinite(nats):
+        return {"status": "diverged", "reason": "the loss of the split is not finite"}
     return {
         "documents": len(losses),
         "tokens": tokens,
@@ -132,7 +139,7 @@ def summary(losses: pandas.DataFrame, counts_words: bool) -> dict[str, Any]:
         "nats": nats,
         "text_nats": text_nats,
         "nats_per_token": nats / tokens,
-        "perplexity": exp(nats / tokens),
+        "perplexity": _perplexity(nats / tokens),
         "bits_per_byte": text_nats / log(2) / size,
-        "word_perplexity": exp(text_nats / words) if counts_words else None,
+        "word_perplexity": _perplexity(text_nats / words) if counts_words and words else None,
     }

@@ -7,6 +7,7 @@ import torch
 
 from wavestack.artifacts import read_json, write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
+from wavestack.device import available
 from wavestack.evaluation.likelihood import document_losses, summary
 from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import load_model
@@ -43,7 +44,7 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     training_parameters = parameters.profile.training
     torch.set_num_threads(training_parameters.threads)
     torch.use_deterministic_algorithms(training_parameters.device == "cpu")
-    model.to(training_parameters.device)
+    model.to(available(training_parameters.device))
     losses = document_losses(model, split, documents, model.context, parameters.profile.evaluation.batch_tokens)
     if len(losses):
         metrics |= summary(losses, parameters.corpora[run.corpus].words != "none")

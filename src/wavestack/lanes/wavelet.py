@@ -6,7 +6,8 @@ from typing import Annotated
 
 import pywt
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from wavestack.lanes.filtering import causal_filter
@@ -18,6 +19,19 @@ def orthogonal_wavelets() -> list[str]:
     return [name for name in pywt.wavelist(kind="discrete") if pywt.Wavelet(name).orthogonal]
 
 
+def _orthogonal(name: str) -> str:
+    if name not in orthogonal_wavelets():
+        raise PydanticCustomError(
+            "unknown_name",
+            "'{name}' is no orthogonal wavelet of PyWavelets; known: {known}",
+            {"name": name, "known": orthogonal_wavelets()},
+        )
+    return name
+
+
+OrthogonalWavelet = Annotated[str, AfterValidator(_orthogonal)]
+
+
 class Wavelet(Lane):
     """Details of every level and the last approximation, each weighted per channel, summed.
 
@@ -26,11 +40,9 @@ class Wavelet(Lane):
     `(n-1) 2^j` inputs of each level, n the filter's length. (Mallat, A Wavelet Tour of Signal Processing, 5.2.2, shifted to be causal.)
     """
 
-    def __init__(self, hidden: int, context: int, *, wavelet: str = "db2", levels: Annotated[int, Field(ge=1)] = 3):
+    def __init__(self, hidden: int, context: int, *, wavelet: OrthogonalWavelet = "db2", levels: Annotated[int, Field(ge=1)] = 3):
         super().__init__(hidden, context)
-        if wavelet not in orthogonal_wavelets():
-            known = ", ".join(orthogonal_wavelets())
-            raise ValueError(f"wavelet lane: '{wavelet}' is no orthogonal wavelet of PyWavelets; known: {known}")
+        _orthogonal(wavelet)
         filters = pywt.Wavelet(wavelet)
         self.low = [tap / sqrt(2) for tap in filters.dec_lo]
         self.high = [tap / sqrt(2) for tap in filters.dec_hi]

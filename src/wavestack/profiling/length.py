@@ -27,8 +27,11 @@ def measure_length(parameters: Parameters, length: int, data: Path, reports: Pat
     """
     study = parameters.profile.studies.lengths
     assert study is not None
+    if length not in study.lengths:
+        known = ", ".join(map(str, study.lengths))
+        raise ValueError(f"{length} is none of the study's lengths ({known}); add it to studies.lengths.lengths")
     batch = max(1, study.tokens // length)
-    budget = parameters.profile.budgets[study.budget].model_copy(update={"context": max(study.lengths)})
+    budget = parameters.lengths_budget()
     requests = {
         name: Request(
             architecture=Architecture(parameters.specs[name], budget, study.vocabulary).to_json(),
@@ -38,6 +41,8 @@ def measure_length(parameters: Parameters, length: int, data: Path, reports: Pat
             seconds=study.seconds,
             threads=study.threads,
             device=study.device,
+            precision=study.precision,
+            compile=study.compile,
         )
         for name in study.specs
     }
@@ -57,6 +62,8 @@ def measure_length(parameters: Parameters, length: int, data: Path, reports: Pat
         "batch": batch,
         "threads": study.threads,
         "device": study.device,
+        "precision": study.precision,
+        "compile": study.compile,
         "models": {name: _summary(processes, batch * length) for name, processes in measured.items()},
     }
     write_json(reports / f"length{length}.json", result)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from wavestack.device import autocast, available
 from wavestack.params import Training
 from wavestack.provenance import peak_memory
 from wavestack.training.checkpoint import Architecture
@@ -30,6 +31,8 @@ class Request:
     seconds: float  # and more of them within this time
     threads: int
     device: str
+    precision: str = "float32"
+    compile: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -40,14 +43,16 @@ def measure(request: Request) -> dict[str, Any]:
     torch.set_num_threads(request.threads)
     torch.manual_seed(0)
     architecture = Architecture.from_json(request.architecture)
-    model = architecture.build().to(request.device)
+    model = architecture.build().to(available(request.device))
+    forward = torch.compile(model) if request.compile else model
     optimizer = adamw(model, Training(batch=request.batch))
     tokens = torch.randint(architecture.vocabulary, (request.batch, request.length + 1), device=request.device)
     loaded = _restart_peak(request.device)
 
     def step() -> None:
-        logits = model(tokens[:, :-1])
-        functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        with autocast(request.device, request.precision):
+            logits = forward(tokens[:, :-1])
+        functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if request.device == "cuda":

@@ -36,9 +36,23 @@ def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
                 "target_non_embedding_parameters": budget.parameters,
             }
         )
+    faults += _lengths_faults(parameters)
     if faults:
         raise ValueError("\n".join(faults))
     return rows
+
+
+def _lengths_faults(parameters: Parameters) -> list[str]:
+    """What keeps the models of the sequence-length study from being built."""
+    study, faults = parameters.profile.studies.lengths, []
+    if study is None:
+        return []
+    for spec in study.specs:
+        try:
+            budgets.solve(parameters.specs[spec], parameters.lengths_budget(), study.vocabulary)
+        except ValueError as error:
+            faults.append(f"{parameters.sources['profile']}: studies.lengths: {spec}: {error}")
+    return faults
 
 
 def write_ledger(parameters: Parameters, reports: Path) -> list[dict[str, Any]]:

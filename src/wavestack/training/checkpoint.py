@@ -1,6 +1,7 @@
 """Checkpoints: safetensors beside a small JSON that holds everything else, and the hash that proves the pair whole."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,14 +93,12 @@ class Checkpoints:
                 continue
             if facts["fingerprint"] == self.fingerprint:
                 return tensors, facts
-            log.warning("checkpoint passed over: %s is of other code or parameters; starting afresh", path)
+            log.warning("checkpoint removed: %s is of other code or parameters", path)
+            self._remove(path)
         return None
 
     def clear(self) -> None:
-        for path in self._paths():
-            self._remove(path)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
         """Newest first."""

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
+from wavestack.device import autocast, available
 from wavestack.evaluation.likelihood import document_losses, spread_documents
 from wavestack.params import Training
 from wavestack.training.checkpoint import Architecture, Checkpoints
@@ -72,31 +73,32 @@ def train(
     Raises:
         ValueError: where the train split is shorter than one sequence, or the device is not there.
     """
-    if training.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("training.device is cuda, and this machine has no CUDA device; set it to cpu or run where there is one")
+    device = available(training.device)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
     torch.manual_seed(seed)
     context = architecture.budget.context
     steps = math.ceil(architecture.budget.tokens / (training.batch * context))
-    model = architecture.build().to(training.device)
+    model = architecture.build().to(device)
     optimizer = adamw(model, training)
     forward = torch.compile(model) if training.compile else model
     progress, best = _resume(checkpoints, model, optimizer)
     watched = spread_documents(valid_tokens, training.validation_tokens)
 
-    def validate() -> float:
+    def validate() -> float | None:
         nonlocal best
         model.eval()
-        with _autocast(training):
+        with autocast(training.device, training.precision):
             # not the compiled model: windows have many lengths, and each would be compiled
             losses = document_losses(model, valid_tokens, watched, context, evaluation_batch)
         model.train()
-        nats = float(losses["nats"].sum() / losses["tokens"].sum())
-        better = math.isfinite(nats) and (progress.best_nats is None or nats < progress.best_nats)
-        if better or not best:
-            progress.best_nats, progress.best_step, best = nats if better else None, progress.step, _copy(model)
-        return nats
+        nats = float(losses["nats"].to_numpy().sum() / losses["tokens"].sum())  # pandas would leave NaN out of the sum
+        finite = math.isfinite(nats)
+        if not best or (finite and (progress.best_nats is None or nats < progress.best_nats)):
+            progress.best_nats, progress.best_step, best = nats if finite else None, progress.step, _copy(model)
+        if not finite:
+            progress.status, progress.reason = "diverged", f"the validation loss is not finite at step {progress.step}"
+        return nats if finite else None
 
     def record(train_nats: float | None, valid_nats: float | None) -> None:
         rate = learning_rate(max(0, progress.step - 1), steps, training)
@@ -109,7 +111,7 @@ def train(
         record(None, validate())  # before the first step, so that there is a best even if it diverges at once
     recent: list[float] = []  # train losses since the last row
     with _progress_bar(steps, progress.step) as bar:
-        while progress.step < steps:
+        while progress.step < steps and progress.status == "ok":
             started = time.perf_counter()
             loss, fault = _step(forward, model, optimizer, training, train_tokens, context, seed, progress.step, steps)
             progress.seconds += time.perf_counter() - started
@@ -124,7 +126,7 @@ def train(
             if validating or progress.step % training.log_every == 0:
                 record(sum(recent) / len(recent), validate() if validating else None)
                 recent.clear()
-            if validating:
+            if validating and progress.status == "ok":
                 write_csv(curve, progress.curve, CURVE)
                 _checkpoint(checkpoints, model, optimizer, best, progress)
     write_csv(curve, progress.curve, CURVE)
@@ -166,7 +168,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     loss_sum = 0.0
     for part in batch.chunk(training.accumulation):
-        with _autocast(training):
+        with autocast(training.device, training.precision):
             logits = forward(part[:, :-1])
         loss = functional.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten()) / training.accumulation
         loss.backward()
@@ -180,10 +182,6 @@ def _step(
         group["lr"] = learning_rate(step, steps, training)
     optimizer.step()
     return loss_sum, None
-
-
-def _autocast(training: Training) -> contextlib.AbstractContextManager:
-    return torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bfloat16")
 
 
 def _checkpoint(

@@ -1,0 +1,17 @@
+"""The device that parameters ask for, and the precision on it."""
+
+import contextlib
+
+import torch
+
+
+def available(device: str) -> str:
+    """The device, where this machine has it; ValueError otherwise."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("the parameters ask for device cuda, and this machine has no CUDA device; ask for cpu or run where there is one")
+    return device
+
+
+def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
+    """Matrix products in bfloat16 where `precision` says so; weights and sums stay in float32."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")

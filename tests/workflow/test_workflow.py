@@ -179,7 +179,7 @@ def test_one_core_and_a_killed_training_give_the_same_metrics_as_two(finished, t
     command = [SNAKEMAKE, "--cores", "1", "--configfile", "params/tiny.yaml"]
     workflow = subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = project / "logs/tiny/train/pydocs/wavestack/tiny/base/seed0.log"
-    while workflow.poll() is None and not (log.exists() and "step 10 of" in log.read_text()):
+    while workflow.poll() is None and not (log.exists() and "step 45 of" in log.read_text()):
         time.sleep(0.002)
     for process in psutil.Process(workflow.pid).children(recursive=True):
         if "train" in process.cmdline() and "pydocs/wavestack/tiny/base/seed0" in process.cmdline():
@@ -200,7 +200,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_files(finished, 
     def training(folder):
         command = [Path(sys.executable).parent / "wavestack", "train", run, "--tokens", finished / "data/tiny/tokens/pydocs"]
         command += ["--data", folder / "data", "--reports", folder / "reports", "--params", "params/tiny.yaml"]
-        return [*command, "--set", "budgets.tiny.tokens=153600"]  # 600 steps, a checkpoint every 10
+        return [*command, "--set", "budgets.tiny.tokens=153600"]  # 600 steps, a checkpoint every 20
 
     alone = subprocess.run(
         training(tmp_path / "alone"), cwd=finished, env=environment(finished), capture_output=True, text=True, check=False

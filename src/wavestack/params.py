@@ -357,6 +357,11 @@ class Parameters:
         assert study is not None
         return self.profile.budgets[study.budget].model_copy(update={"context": max(study.lengths)})
 
+    def steps(self, budget: str) -> int:
+        """Optimiser steps of a training at a budget."""
+        sizes = self.profile.budgets[budget]
+        return -(-sizes.tokens // (self.profile.training.batch * sizes.context))
+
     def runs(self) -> list[Run]:
         """Every run that some study wants, once."""
         return list(dict.fromkeys([*self.comparison_runs(), *self.ablation_runs()]))

@@ -116,6 +116,7 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         profile=parameters.name,
         budget=parameters.profile.budgets[parameters.profile.studies.comparison.budget],
         training=parameters.profile.training,
+        steps=parameters.steps(parameters.profile.studies.comparison.budget),
         study=parameters.profile.studies.comparison,
         headlines=_headlines(parameters, results, specs),
         sections=sections,
@@ -212,7 +213,8 @@ def _comparison(parameters: Parameters, results: Results, specs: Mapping[str, Lo
     caption = (
         "Each point is one seed, the bar their mean; a thin line joins runs of one seed, which saw the same data in the same order. The "
         "axis does not begin at zero. Nats, bits and perplexities: lower is better; only bits per byte and perplexity per word compare "
-        "across tokenizers. Training seconds are those of optimiser steps."
+        "across tokenizers. Training seconds are those of optimiser steps, "
+        "with other trainings beside them on the machine: speeds to compare are those of the sequence length."
     )
     blocks: list[Block] = []
     for corpus in _corpora_of(runs, content):

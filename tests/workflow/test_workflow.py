@@ -84,6 +84,7 @@ def test_from_nothing_to_the_report(finished):
     for run in RUNS:
         folder = reports / "runs" / "pydocs" / run / "seed0"
         assert json.loads((folder / "train.provenance.json").read_text())["command"].startswith("wavestack train pydocs/")
+        assert str(finished) not in (folder / "train.provenance.json").read_text()
         assert not (finished / "data" / "tiny" / "runs" / "pydocs" / run / "seed0" / "checkpoints").exists()
     assert not list(finished.rglob("*.tmp"))
 

@@ -13,7 +13,9 @@ from wavestack.params import Run
 
 if len(workflow.configfiles) > 1:
     raise WorkflowError("expected one --configfile, the profile; lay single values over it with --config")
-PROFILE = str(workflow.configfiles[0]) if workflow.configfiles else "params/quick.yaml"
+# Snakemake makes the path absolute; a checkout that moves must rerun nothing, and no record names a machine's folders.
+PROFILE = Path(workflow.configfiles[0] if workflow.configfiles else "params/quick.yaml")
+PROFILE = str(PROFILE.relative_to(Path.cwd()) if PROFILE.is_relative_to(Path.cwd()) else PROFILE)
 OVERRIDES = [f"{key}={json.dumps(value)}" for key, value in workflow.config_settings.config.items()]  # JSON is YAML
 
 try:

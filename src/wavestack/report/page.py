@@ -352,7 +352,8 @@ def _memory(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
 
 def _ledger(results: Results, reports: Path) -> Section:
     caption = (
-        "Counted from the built modules. Each model is within 0.5% of the budget, so any two are within 1%, with and without the embedding; the width "
+        "Counted from the built modules. Each model is within 0.5% of the budget, so any two are within 1%, "
+        "with and without the embedding; the width "
         "of the MLP is solved for that."
     )
     blocks = [Block(caption, tables.ledger(results.ledger))] if results.ledger else []

@@ -274,7 +274,7 @@ class ModelSpec:
     def entries(self) -> list[str]:
         """The `module:Class` strings of everything this spec is made of."""
         entries = [registry.MODELS[self.model]]
-        entries += [registry.LANES[lane] for lane in self.lanes]
+        entries += [registry.lane_entry(lane, knobs) for lane, knobs in self.knobs.get("lanes", {}).items()]
         if "mixer" in self.knobs:
             entries.append(registry.MIXERS[self.knobs["mixer"]])
         return entries
@@ -541,14 +541,30 @@ def _model_spec(raw: Any, file: str, at: tuple, errors: list[str]) -> ModelSpec 
     if isinstance(lanes, dict):
         filled = {}
         for lane, knobs in lanes.items():
-            entry = _entry(registry.LANES, lane, file, (*at, "lanes"), errors)
-            if entry is not None:
-                filled[lane] = _knobs(entry, {} if knobs is None else knobs, file, (*at, "lanes", lane), errors)
+            filled[lane] = _lane(lane, {} if knobs is None else knobs, file, (*at, "lanes", lane), errors)
         given["lanes"] = filled
     knobs = _knobs(chosen, given, file, at, errors)
     if "mixer" in knobs:
         _entry(registry.MIXERS, knobs["mixer"], file, (*at, "mixer"), errors)
     return ModelSpec(model=raw["model"], knobs=knobs) if len(errors) == before else None
+
+
+def _lane(name: Any, raw: Any, file: str, at: tuple, errors: list[str]) -> dict[str, Any]:
+    """The knobs of a lane, filled in. With the knob `lane` it may bear any name and be any lane, one of a user's own by `module:Class`."""
+    kind = raw.get("lane", name) if isinstance(raw, dict) else name
+    if not isinstance(kind, str) or ":" not in kind:
+        entry = _entry(registry.LANES, kind, file, at, errors)
+    else:
+        entry = kind
+        try:
+            registry.load(entry)
+        except ValueError as error:
+            errors.append(f"{_place(file, (*at, 'lane'))}: {error}")
+            entry = None
+    if entry is None:
+        return {}
+    knobs = _knobs(entry, {key: value for key, value in raw.items() if key != "lane"} if isinstance(raw, dict) else raw, file, at, errors)
+    return {"lane": kind, **knobs} if kind != name else knobs
 
 
 def _entry(names: Mapping[str, str], name: Any, file: str, at: tuple, errors: list[str]) -> str | None:

@@ -5,6 +5,11 @@ those who do not use it, and this file is no part of any run's fingerprint (a ru
 """
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 MODELS = {
     "wavestack": "wavestack.models.wavestack:WaveStack",
@@ -14,13 +19,61 @@ LANES = {
     "chebyshev": "wavestack.lanes.chebyshev:Chebyshev",
     "fourier": "wavestack.lanes.fourier:Fourier",
     "wavelet": "wavestack.lanes.wavelet:Wavelet",
+    "convolution": "wavestack.lanes.convolution:ShortConvolution",
+    "recall": "wavestack.lanes.recall:Recall",
+    "attention": "wavestack.lanes.attention:Attention",
+    "identity": "wavestack.lanes.identity:Identity",
 }
 MIXERS = {
     "gated": "wavestack.models.mixer:GatedMixer",
+    "sigmoid": "wavestack.models.mixer:SigmoidMixer",
+    "mlp": "wavestack.models.mixer:MLPMixer",
+    "across": "wavestack.models.mixer:AcrossMixer",
+    "sequence": "wavestack.models.mixer:SequenceMixer",
 }
 
 
 def load(entry: str) -> type:
-    """The class that a `module:Class` string names."""
+    """The class that a `module:Class` string names.
+
+    Raises:
+        ValueError: there is no such module or class. Modules of a user's own are looked for in the working directory, too.
+    """
     module, _, name = entry.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        with _working_directory_importable():
+            return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"'{entry}' cannot be loaded ({error}); expected 'module:Class' of an importable module") from error
+
+
+def lane_entry(name: str, knobs: Mapping[str, Any]) -> str:
+    """The `module:Class` string of a lane: of its knob `lane`, a registered name or such a string, or else of its own name.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    kind = knobs.get("lane", name)
+    if kind in LANES:
+        return LANES[kind]
+    if ":" in kind:
+        return kind
+    raise ValueError(f"'{kind}' is no lane; known: {', '.join(LANES)}, or 'module:Class' for one of your own")
+
+
+def lane(name: str, knobs: Mapping[str, Any]) -> type:
+    """The class of a lane."""
+    return load(lane_entry(name, knobs))
+
+
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    here = os.getcwd()
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(here)

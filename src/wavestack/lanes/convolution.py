@@ -15,9 +15,17 @@ class ShortConvolution(Lane):
 
     def __init__(self, hidden: int, context: int, *, width: Annotated[int, Field(ge=1)] = 4):
         super().__init__(hidden, context)
+        if width > context:
+            raise ValueError(f"convolution: a width of {width} reaches beyond a context of {context}; use at most {context}")
         weight = torch.zeros(width, hidden)
         weight[0] = 1
         self.weight = nn.Parameter(weight)  # width x H
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return causal_filter(x, self.weight, 1, state)
+        return causal_filter(x, self.weight, state)
+
+    def state_bytes(self, positions: int) -> int:
+        return 4 * (len(self.weight) - 1) * self.hidden
+
+    def flops(self, length: int) -> int:
+        return 2 * length * len(self.weight) * self.hidden

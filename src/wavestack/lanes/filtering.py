@@ -4,25 +4,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+SEGMENT = 256  # positions: a long sequence is filtered in pieces, which oneDNN works on in parallel
 
-def causal_filter(x: Tensor, taps: Tensor | list[float], dilation: int, past: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`y_t = sum_k taps[k] * x_{t - k * dilation}`, with zeros before the start.
+
+def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`y_t = sum_k taps[k] * x_{t-k}`, with zeros before the start.
 
     Args:
         x: B x S x H.
-        taps: n x H learned weights, or n numbers that all channels share.
-        dilation: distance between taps, in positions.
-        past: B x (n-1)*dilation x H, the last inputs before `x`, or None for none.
+        taps: n x H.
+        past: B x (n-1) x H, the last inputs before `x`, or None for none.
 
     Returns:
-        The filtered sequence (B x S x H), and the inputs that the next chunk needs.
+        The filtered sequence (B x S x H), and the inputs that the next chunk needs (B x (n-1) x H).
     """
-    length = x.shape[1]
-    reach = (len(taps) - 1) * dilation
-    x = functional.pad(x, (0, 0, reach, 0)) if past is None else torch.cat([past, x], 1)  # B x (reach + S) x H
-    y = x[:, reach:] * taps[0]
-    for k in range(1, len(taps)):
-        start = reach - k * dilation
-        delayed, tap = x[:, start : start + length], taps[k]
-        y = torch.addcmul(y, delayed, tap) if isinstance(tap, Tensor) else torch.add(y, delayed, alpha=tap)
+    batch, length, hidden = x.shape
+    reach = len(taps) - 1
+    x = functional.pad(x, (0, 0, reach, 0)) if past is None else torch.cat([past.to(x.dtype), x], 1)  # B x (reach + S) x H
+    taps = taps.to(x.dtype)
+    if length == 1:
+        y = (x * taps.flip(0)).sum(1, keepdim=True)
+    else:
+        segment = SEGMENT if length > 2 * SEGMENT else length
+        padded = functional.pad(x, (0, 0, 0, -length % segment))
+        pieces = padded.unfold(1, reach + segment, segment).transpose(2, 3).reshape(-1, reach + segment, hidden)  # BN x (reach + C) x H
+        kernel = taps.flip(0).T.reshape(hidden, 1, 1, -1)
+        y = functional.conv2d(pieces.transpose(1, 2).unsqueeze(2), kernel, groups=hidden)  # BN x H x 1 x C, channels last
+        y = y.squeeze(2).transpose(1, 2).reshape(batch, -1, hidden)[:, :length]
     return y, x[:, length:]

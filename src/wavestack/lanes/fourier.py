@@ -1,6 +1,6 @@
 """Fourier analysis over the declared context."""
 
-from functools import cache
+from functools import cache, partial
 from math import pi
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from wavestack.lanes.projection import Projection
 
 
 @cache
-def fourier_basis(context: int, frequencies: int) -> Tensor:
+def fourier_basis(context: int, frequencies: int, device: str = "cpu") -> Tensor:
     """cos(2 pi f t / T) for f = 0 .. F-1, then sin(2 pi f t / T) for f = 1 .. F-1, as T x (2F-1) in float32.
 
     The phase is reduced modulo T as an integer, so that it is as exact at the last position as at the first.
@@ -20,7 +20,7 @@ def fourier_basis(context: int, frequencies: int) -> Tensor:
     t = torch.arange(context, device="cpu")
     f = torch.arange(frequencies, device="cpu")
     angle = (t[:, None] * f % context).double() * (2 * pi / context)  # T x F
-    return torch.cat([torch.cos(angle), torch.sin(angle[:, 1:])], 1).float()
+    return torch.cat([torch.cos(angle), torch.sin(angle[:, 1:])], 1).float().to(device)
 
 
 class Fourier(Projection):
@@ -35,5 +35,5 @@ class Fourier(Projection):
                 f"fourier lane: {frequencies} frequencies are more than a context of {context} tells apart; "
                 f"ask for at most {context // 2 + 1}"
             )
-        f = torch.arange(frequencies)
-        super().__init__(hidden, context, fourier_basis(context, frequencies), frequencies, torch.cat([f, f[1:]]))
+        f = list(range(frequencies))
+        super().__init__(hidden, context, partial(fourier_basis, context, frequencies), [*f, *f[1:]])

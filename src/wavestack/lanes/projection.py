@@ -4,11 +4,13 @@ For a basis `phi` (T x R) and gains `g` (R),
 
     y_t = 1/(t+1) * sum_{s<=t} <g * phi_t, phi_s> x_s
 
-This is an average under a kernel, not a least-squares projection: on a prefix the columns of `phi` are not orthogonal. It has three exact
-forms: the S x S lower-triangular matrix (the specification, in the tests), chunks (here: matrix products inside a chunk, a running R x H
-sum between chunks, linear in S), and one token at a time (here too: a chunk of one).
+This is an average under a kernel, not a least-squares projection: on a prefix the columns of `phi` are not orthogonal, and applied to a
+column itself it does not give that column back. It has three exact forms: the S x S lower-triangular matrix (the specification, in the
+tests), chunks (here: matrix products inside a chunk, a running R x H sum between chunks, linear in S), and one token at a time (here
+too: a chunk of one).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,52 +27,106 @@ class ProjectionState(NamedTuple):
     sums: Tensor  # B x R x H, sum of phi_s x_s over the past, float32
 
 
-def prefix_kernel_average(x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`sum_{s<=t} <queries_t, keys_s> x_s` for every t, without the 1/(t+1), in chunks.
+class PrefixKernel(torch.autograd.Function):
+    """`y_t = sum_{s<=t} <queries_t, keys_s> x_s` in chunks, and the sums that it ends with.
+
+    Backward needs no more than the inputs: what each chunk found is summed again, which is cheaper than keeping it. The batch is a loop,
+    because the kernel is the same for all rows and a batched product would copy it for each of them.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """x: B x N x C x H; queries, keys: N x C x R; sums: B x R x H, what the past left. Gives B x N x C x H and B x R x H."""
+        kernel = (queries @ keys.mT).tril_()  # N x C x C
+        before, after = _found(x, keys, sums)
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for row in range(len(x)):
+            torch.bmm(kernel, x[row], out=y[row])  # inside a chunk
+            y[row].baddbmm_(queries, before[row])  # from the chunks before it
+        ctx.save_for_backward(x, queries, keys, sums)
+        return y, after
+
+    @staticmethod
+    def backward(ctx, dy: Tensor, dafter: Tensor):  # type: ignore[override]
+        x, queries, keys, sums = ctx.saved_tensors
+        kernel = (queries @ keys.mT).tril_()
+        dbefore = torch.stack([torch.bmm(queries.mT, row) for row in dy])  # B x N x R x H
+        dfound = _sums_after(dbefore) + dafter[:, None]  # gradient of what each chunk adds to the running sum
+        dx = torch.empty_like(dy)
+        dkernel = torch.zeros_like(kernel)
+        dqueries, dkeys = torch.zeros_like(queries), torch.zeros_like(keys)
+        before = _found(x, keys, sums)[0]
+        for row in range(len(x)):
+            torch.bmm(kernel.mT, dy[row], out=dx[row])
+            dx[row].baddbmm_(keys, dfound[row])
+            dkernel.baddbmm_(dy[row], x[row].mT)
+            dqueries.baddbmm_(dy[row], before[row].mT)
+            if ctx.needs_input_grad[2]:
+                dkeys.baddbmm_(x[row], dfound[row].mT)
+        dkernel.tril_()
+        dqueries.baddbmm_(dkernel, keys)
+        if ctx.needs_input_grad[2]:
+            dkeys.baddbmm_(dkernel.mT, queries)
+        dsums = dbefore.sum(1) + dafter
+        return dx, dqueries, dkeys if ctx.needs_input_grad[2] else None, dsums
+
+
+def _found(x: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """What the past left to each chunk (B x N x R x H), and to what comes after the last one (B x R x H)."""
+    batch, chunks, _, hidden = x.shape
+    found = x.new_empty(batch, chunks + 1, keys.shape[2], hidden)
+    found[:, 0] = sums
+    for row in range(batch):
+        torch.bmm(keys.mT, x[row], out=found[row, 1:])
+    found = found.cumsum_(1)
+    return found[:, :-1], found[:, -1]
+
+
+def _sums_after(values: Tensor) -> Tensor:
+    """For each chunk the sum of the values of the chunks after it."""
+    inclusive = values.flip(1).cumsum(1).flip(1)
+    return torch.cat([inclusive[:, 1:], torch.zeros_like(values[:, :1])], 1)
+
+
+def prefix_kernel(x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`sum_{s<=t} <queries_t, keys_s> x_s` for every t, in chunks.
 
     Args:
-        x: B x S x H.
-        queries, keys: S x R, float32.
+        x: B x S x H, float32 (or float64).
+        queries, keys: S x R, of the same dtype.
         sums: B x R x H, what the past left, or None for no past.
 
     Returns:
-        The sums (B x S x H) in float32, and the state after the last position (B x R x H).
+        The sums (B x S x H), and the state after the last position (B x R x H).
     """
     batch, length, hidden = x.shape
     rank = keys.shape[1]
     chunk = min(CHUNK, length)
     padding = -length % chunk
-    x = functional.pad(x, (0, 0, 0, padding)).view(batch, -1, chunk, hidden)  # B x N x C x H
-    queries = functional.pad(queries, (0, 0, 0, padding)).view(-1, chunk, rank)  # N x C x R
-    keys = functional.pad(keys, (0, 0, 0, padding)).view(-1, chunk, rank)  # N x C x R
-
-    kernel = torch.tril(queries @ keys.mT)  # N x C x C
-    within = kernel @ x  # B x N x C x H
-
-    totals = keys.mT @ x  # B x N x R x H
-    running = totals.cumsum(1)
-    if sums is not None:
-        running = running + sums[:, None]
-    start = torch.zeros_like(totals[:, :1]) if sums is None else sums[:, None]
-    before = torch.cat([start, running[:, :-1]], 1)  # what each chunk finds
-    return (within + queries @ before).view(batch, -1, hidden)[:, :length], running[:, -1]
+    if padding:
+        x, queries, keys = (functional.pad(tensor, (0, 0, 0, padding)) for tensor in (x, queries, keys))
+    if sums is None:
+        sums = x.new_zeros(batch, rank, hidden)
+    x = x.unflatten(1, (-1, chunk))  # B x N x C x H
+    y, sums = PrefixKernel.apply(x, queries.view(-1, chunk, rank), keys.view(-1, chunk, rank), sums)
+    return y.flatten(1, 2)[:, :length], sums
 
 
 class Projection(Lane):
-    """A lane over a fixed basis; subclasses compute the basis and say which gain belongs to which column.
+    """A lane over a fixed basis; subclasses give the basis and say which gain belongs to which column.
 
     The basis is a function of the position and the declared context T, never of the length of the sequence at hand, so it ends at T.
     """
 
-    basis: Tensor
+    table: Tensor  # T x R, float32
     gain_of_column: Tensor
 
-    def __init__(self, hidden: int, context: int, basis: Tensor, gains: int, gain_of_column: Tensor):
-        """`basis` is T x R in float32; `gain_of_column` holds, for each of its R columns, an index into `gains` learned gains."""
+    def __init__(self, hidden: int, context: int, make_table: Callable[..., Tensor], gain_of_column: list[int]):
+        """`make_table` gives the basis (T x R) on a device; `gain_of_column` an index into the learned gains for each column."""
         super().__init__(hidden, context)
-        self.gains = nn.Parameter(torch.ones(gains))
-        self.register_buffer("basis", basis, persistent=False)  # T x R
-        self.register_buffer("gain_of_column", gain_of_column, persistent=False)  # R
+        self.use_table(make_table)
+        self.gains = nn.Parameter(torch.ones(max(gain_of_column) + 1))
+        self.register_buffer("gain_of_column", torch.tensor(gain_of_column), persistent=False)  # R
 
     def forward(self, x: Tensor, state: ProjectionState | None = None) -> tuple[Tensor, ProjectionState]:
         """Raises ValueError at position T, where a basis would end or silently repeat."""
@@ -81,9 +137,17 @@ class Projection(Lane):
                 f"{type(self).__name__} lane: position {end - 1} is beyond its context of {self.context}; "
                 "shorten the input or train with a larger context"
             )
-        keys = self.basis[position:end]  # S x R
+        keys = self.table[position:end]  # S x R
         with torch.autocast(x.device.type, enabled=False):  # long sums lose their tail in bfloat16
-            totals, sums = prefix_kernel_average(x.float(), keys * self.gains[self.gain_of_column], keys, sums)
             count = torch.arange(position + 1, end + 1, device=x.device, dtype=torch.float32)  # S
-            y = totals / count[:, None]
+            queries = keys * self.gains[self.gain_of_column] / count[:, None]
+            y, sums = prefix_kernel(x.float(), queries, keys, sums)
         return y.to(x.dtype), ProjectionState(end, sums)
+
+    def state_bytes(self, positions: int) -> int:
+        return 4 * self.table.shape[1] * self.hidden
+
+    def flops(self, length: int) -> int:
+        rank, chunk = self.table.shape[1], min(CHUNK, length)
+        kernel = 2 * length * chunk * rank
+        return kernel + 2 * length * (chunk + 2 * rank) * self.hidden

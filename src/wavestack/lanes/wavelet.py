@@ -1,9 +1,9 @@
 """The causal undecimated (a trous) wavelet transform with PyWavelets' own filters."""
 
 from functools import cache
-from math import sqrt
 from typing import Annotated
 
+import numpy
 import pywt
 import torch
 from pydantic import AfterValidator, Field
@@ -32,35 +32,60 @@ def _orthogonal(name: str) -> str:
 OrthogonalWavelet = Annotated[str, AfterValidator(_orthogonal)]
 
 
+@cache
+def equivalent_filters(wavelet: str, levels: int) -> Tensor:
+    """The causal filters that lead from the input to the details of levels 1 .. J and to the last approximation, (J+1) x n in float64.
+
+    The transform applies a level's filters to the approximation that the level before left, with 2^j positions between taps; filters one
+    after another are one filter, their convolution (Mallat, A Wavelet Tour of Signal Processing, 5.2.2). Each level's are divided by
+    sqrt(2), since nothing is decimated. n is (filter length - 1)(2^J - 1) + 1; shorter ones end in zeros.
+    """
+    filters = pywt.Wavelet(wavelet)
+    low, high = numpy.array(filters.dec_lo) / 2**0.5, numpy.array(filters.dec_hi) / 2**0.5
+    approximation, rows = numpy.ones(1), []
+    for level in range(levels):
+        rows.append(numpy.convolve(approximation, _spread(high, 2**level)))
+        approximation = numpy.convolve(approximation, _spread(low, 2**level))
+    rows.append(approximation)
+    longest = len(approximation)
+    return torch.from_numpy(numpy.stack([numpy.pad(row, (0, longest - len(row))) for row in rows]))
+
+
+def _spread(taps: numpy.ndarray, distance: int) -> numpy.ndarray:
+    """Taps this many positions apart."""
+    spread = numpy.zeros((len(taps) - 1) * distance + 1)
+    spread[::distance] = taps
+    return spread
+
+
 class Wavelet(Lane):
     """Details of every level and the last approximation, each weighted per channel, summed.
 
     With `a_0 = x`, the level j = 0 .. J-1 filters the approximation with the wavelet's low- and high-pass filters, 2^j positions between
-    taps: `a_{j+1} = lo * a_j`, `d_{j+1} = hi * a_j`. Filters are divided by sqrt(2), since nothing is decimated. The state is the last
-    `(n-1) 2^j` inputs of each level, n the filter's length. (Mallat, A Wavelet Tour of Signal Processing, 5.2.2, shifted to be causal.)
+    taps: `a_{j+1} = lo * a_j`, `d_{j+1} = hi * a_j`; the lane gives `sum_j w_j d_j + w_{J+1} a_J`. All of that is linear, so each
+    channel has one filter, the weighted sum of the transform's equivalent filters, and the lane applies that. Its state is as large as that
+    of the transform taken level by level, sum_j (n-1) 2^j = (n-1)(2^J - 1) inputs, n the length of the wavelet's filters.
     """
+
+    filters: Tensor
 
     def __init__(self, hidden: int, context: int, *, wavelet: OrthogonalWavelet = "db2", levels: Annotated[int, Field(ge=1)] = 3):
         super().__init__(hidden, context)
-        _orthogonal(wavelet)
-        filters = pywt.Wavelet(wavelet)
-        self.low = [tap / sqrt(2) for tap in filters.dec_lo]
-        self.high = [tap / sqrt(2) for tap in filters.dec_hi]
-        reach = (len(self.low) - 1) * 2 ** (levels - 1)
+        reach = (pywt.Wavelet(_orthogonal(wavelet)).dec_len - 1) * (2**levels - 1)
         if reach >= context:
             raise ValueError(
-                f"wavelet lane: {wavelet} at level {levels} looks back {reach} positions, beyond a context of {context}; "
+                f"wavelet lane: {wavelet} with {levels} levels looks back {reach} positions, beyond a context of {context}; "
                 "use fewer levels or a shorter wavelet"
             )
-        self.levels = levels
+        self.reach = reach
         self.weights = nn.Parameter(torch.ones(levels + 1, hidden))  # details of levels 1 .. J, then the approximation
+        self.register_buffer("filters", equivalent_filters(wavelet, levels).float(), persistent=False)  # (J+1) x (reach + 1)
 
-    def forward(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        approximation, y, pasts = x, torch.zeros_like(x), []
-        for level in range(self.levels):
-            past = None if state is None else state[level]
-            detail, _ = causal_filter(approximation, self.high, 2**level, past)
-            approximation, past = causal_filter(approximation, self.low, 2**level, past)
-            y = torch.addcmul(y, detail, self.weights[level])
-            pasts.append(past)
-        return torch.addcmul(y, approximation, self.weights[self.levels]), pasts
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return causal_filter(x, self.filters.T @ self.weights, state)
+
+    def state_bytes(self, positions: int) -> int:
+        return 4 * self.reach * self.hidden
+
+    def flops(self, length: int) -> int:
+        return 2 * length * (self.reach + 1) * self.hidden

@@ -1,20 +1,13 @@
-"""What every language model of the benchmark shares: tied embeddings, a stack of residual blocks, a final norm."""
+"""What every language model of the benchmark shares: tied embeddings, a stack of residual blocks, a final norm, and streaming."""
 
 from collections.abc import Iterable
 from math import sqrt
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class RMSNorm(nn.RMSNorm):
-    """x / rms(x) * weight, in the dtype of x: with a weight of another one PyTorch has no fused kernel."""
-
-    def __init__(self, width: int):
-        super().__init__(width, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+from wavestack.lanes.norm import RMSNorm
 
 
 class SwiGLU(nn.Module):
@@ -30,10 +23,33 @@ class SwiGLU(nn.Module):
         return self.out(functional.silu(self.gate(x)) * self.up(x))
 
 
-class LanguageModel(nn.Module):
-    """Tokens in, logits for the next token out."""
+class Block(nn.Module):
+    """The interface of a block: a layer of the residual stream that carries a state, as a lane does."""
 
-    def __init__(self, vocabulary: int, hidden: int, context: int, blocks: Iterable[nn.Module]):
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The stream after the block (B x S x H) for the chunk `x` (B x S x H) after the past that `state` sums up; the state after it."""
+        raise NotImplementedError
+
+    def state_bytes(self, positions: int) -> int:
+        """Bytes of the state of one sequence after `positions` tokens (at least 1), with activations in float32."""
+        raise NotImplementedError
+
+    def flops(self, length: int) -> int:
+        """Floating-point operations of the forward pass over one sequence, counted as `Lane.flops` does."""
+        raise NotImplementedError
+
+
+class LanguageModel(nn.Module):
+    """Tokens in, logits for the next token out: for whole sequences, or chunk by chunk with a state.
+
+    Attributes:
+        context: the declared number of positions, T. Models whose mathematics ends there raise ValueError at position T.
+        breaks: names of the contract's checks that the model is known to break, and is registered with.
+    """
+
+    breaks: frozenset[str] = frozenset()
+
+    def __init__(self, vocabulary: int, hidden: int, context: int, blocks: Iterable[Block]):
         super().__init__()
         self.context = context
         self.embedding = nn.Embedding(vocabulary, hidden)
@@ -49,18 +65,38 @@ class LanguageModel(nn.Module):
                 nn.init.normal_(module.weight, std=0.02 / sqrt(2 * len(self.blocks)) if residual else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits B x S x V for tokens B x S; ValueError where S is more than the declared context."""
-        if tokens.shape[1] > self.context:
-            raise ValueError(f"a sequence of {tokens.shape[1]} tokens is longer than the model's context of {self.context}")
-        return self.logits(self.embedding(tokens))
+        """Logits B x S x V for the sequences `tokens` (B x S), each from its start."""
+        return self.advance(tokens)[0]
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits for embedded tokens (B x S x H)."""
-        for block in self.blocks:
-            x = block(x)
-        return functional.linear(self.norm(x), self.embedding.weight)
+    def advance(self, tokens: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """Logits (B x S x V) for the next chunk of the sequences that `state` sums up (None: from their start), and the state after it.
+
+        One token at a time, chunks of any lengths and whole sequences give the same logits.
+        """
+        return self.advance_embedded(self.embedding(tokens), state)
+
+    def advance_embedded(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """`advance`, for embedded tokens (B x S x H)."""
+        after = []
+        for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
+            x, past = block(x, before)
+            after.append(past)
+        return functional.linear(self.norm(x), self.embedding.weight), after
+
+    def state_bytes(self, positions: int) -> int:
+        """Bytes of the state of one sequence after `positions` tokens (at least 1), with activations in float32."""
+        return sum(block.state_bytes(positions) for block in self.blocks)
+
+    def flops(self, length: int) -> int:
+        """Floating-point operations of the forward pass over one sequence, its logits included, counted as `Lane.flops` does."""
+        return sum(block.flops(length) for block in self.blocks) + 2 * length * self.embedding.weight.numel()
 
     def parameter_counts(self) -> tuple[int, int]:
         """All parameters, tied ones once, and those that are not the embedding."""
         total = sum(parameter.numel() for parameter in self.parameters())
         return total, total - self.embedding.weight.numel()
+
+
+def matrix_flops(module: nn.Module, length: int) -> int:
+    """Those of the linear layers below a module, applied once a position."""
+    return 2 * length * sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Linear))

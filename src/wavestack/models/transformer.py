@@ -1,60 +1,53 @@
 """The transformer that WaveStack is compared with, as strong as is usual at its size.
 
-Pre-norm RMSNorm, rotary positions (Su et al. 2021, arXiv:2104.09864), norms on queries and keys (Henry et al. 2020, arXiv:2010.04245),
-SwiGLU, tied embeddings, no biases, and PyTorch's fused causal attention.
+Pre-norm RMSNorm, rotary positions, norms on queries and keys, SwiGLU, tied embeddings, no biases, and PyTorch's fused causal attention; as
+an option the short convolution that WaveStack has, before its attention:
+
+u   = short_causal_conv(norm(x))                           # only where asked for
+x   = x + out(attention(qkv(u)))
+x   = x + swiglu(norm(x))
 """
 
-from functools import cache
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from wavestack.models.language_model import LanguageModel, RMSNorm, SwiGLU
-
-
-@cache
-def rotary_tables(context: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of t / 10000^(2i / head_width), each T x head_width/2."""
-    frequencies = 10000.0 ** (-torch.arange(0, head_width, 2, dtype=torch.float64, device="cpu") / head_width)
-    angle = torch.arange(context, dtype=torch.float64, device="cpu")[:, None] * frequencies
-    return torch.cos(angle).float(), torch.sin(angle).float()
+from wavestack.lanes.attention import Attention
+from wavestack.lanes.convolution import ShortConvolution
+from wavestack.lanes.norm import RMSNorm
+from wavestack.models.language_model import Block, LanguageModel, SwiGLU, matrix_flops
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate the pairs (i, i + width/2) of x (B x heads x S x width) by their position's angles (S x width/2)."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1).to(x.dtype)
-
-
-class Block(nn.Module):
-    cosine: Tensor
-    sine: Tensor
-
-    def __init__(self, hidden: int, context: int, mlp: int, heads: int):
+class TransformerBlock(Block):
+    def __init__(self, hidden: int, context: int, mlp: int, head_width: int, convolution: int):
         super().__init__()
-        self.heads = heads
         self.norm = RMSNorm(hidden)
+        self.convolution = ShortConvolution(hidden, context, width=convolution) if convolution else None
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.query_norm = RMSNorm(hidden // heads)
-        self.key_norm = RMSNorm(hidden // heads)
+        self.attention = Attention(hidden, context, head_width=head_width)
         self.out = nn.Linear(hidden, hidden, bias=False)
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
-        cosine, sine = rotary_tables(context, hidden // heads)
-        self.register_buffer("cosine", cosine, persistent=False)
-        self.register_buffer("sine", sine, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        batch, length, hidden = x.shape
-        q, k, v = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # B x heads x S x width
-        cosine, sine = self.cosine[:length], self.sine[:length]
-        q, k = rotate(self.query_norm(q), cosine, sine), rotate(self.key_norm(k), cosine, sine)
-        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).reshape(batch, length, hidden))
-        return x + self.mlp(self.mlp_norm(x))
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        filtered, attended = (None, None) if state is None else state
+        u = self.norm(x)
+        if self.convolution is not None:
+            u, filtered = self.convolution(u, filtered)
+        y, attended = self.attention(self.qkv(u), attended)
+        x = x + self.out(y)
+        return x + self.mlp(self.mlp_norm(x)), (filtered, attended)
+
+    def state_bytes(self, positions: int) -> int:
+        return self.attention.state_bytes(positions) + (self.convolution.state_bytes(positions) if self.convolution else 0)
+
+    def flops(self, length: int) -> int:
+        return (
+            matrix_flops(self, length)
+            + self.attention.flops(length)
+            + (self.convolution.flops(length) if self.convolution else 0)
+        )
 
 
 class Transformer(LanguageModel):
@@ -69,7 +62,7 @@ class Transformer(LanguageModel):
         mlp: int,
         *,
         head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 64,
+        convolution: Annotated[int, Field(ge=0)] = 0,  # positions; 0 for none
     ):
-        if hidden % head_width:
-            raise ValueError(f"transformer: a hidden width of {hidden} is no multiple of head_width {head_width}; change one of them")
-        super().__init__(vocabulary, hidden, context, [Block(hidden, context, mlp, hidden // head_width) for _ in range(blocks)])
+        stack = [TransformerBlock(hidden, context, mlp, head_width, convolution) for _ in range(blocks)]
+        super().__init__(vocabulary, hidden, context, stack)

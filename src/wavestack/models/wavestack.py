@@ -1,51 +1,155 @@
 """The deep WaveStack: residual blocks of lanes under a mixer, and a SwiGLU.
 
 u   = norm(x)
-v   = silu(short_causal_conv(u))
-m   = mix over lanes l of project_l(norm_l(lane_l(v)))         # m = v where there is no lane
-x   = x + out(silu(z(u)) * m)
+v_l = silu(short_causal_conv(inputs_l(u)))                 # for each lane l, as many channels as it reads
+y_l = norm(lane_l(v_l))                                    # W channels
+m   = mixer(u, y)                                          # gated: softmax(gate(u))_l * y_l
+x   = x + sum_l out_l(silu(z_l(u)) * m_l)
 x   = x + swiglu(norm(x))
+
+The matrices of all lanes are applied at once, and each lane owns its part of them, so that lanes can be added to a trained model, trained
+alone and removed again.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from wavestack import registry
 from wavestack.lanes.convolution import ShortConvolution
-from wavestack.models.language_model import LanguageModel, RMSNorm, SwiGLU
+from wavestack.lanes.filtering import causal_filter
+from wavestack.lanes.lane import Lane
+from wavestack.lanes.norm import RMSNorm
+from wavestack.models.language_model import Block, LanguageModel, SwiGLU, matrix_flops
 
 Knobs = dict[str, Any]
 
 
-class Block(nn.Module):
-    def __init__(self, hidden: int, context: int, mlp: int, lanes: Mapping[str, Knobs], mixer: str, convolution: int):
+class Branch(nn.Module):
+    """A lane with its own part of a block's matrices: what it reads, what lets it through, where it writes."""
+
+    def __init__(self, hidden: int, context: int, lane: Lane, convolution: int, gain: float):
         super().__init__()
+        self.lane = lane
+        self.inputs = nn.Linear(hidden, lane.inputs, bias=False)
+        self.convolution = ShortConvolution(lane.inputs, context, width=convolution)
+        self.gain = nn.Parameter(torch.full((lane.hidden,), gain))  # of the norm on the lane's view
+        self.z = nn.Linear(hidden, lane.hidden, bias=False)
+        self.out = nn.Linear(lane.hidden, hidden, bias=False)
+
+    def state_bytes(self, positions: int) -> int:
+        return self.convolution.state_bytes(positions) + self.lane.state_bytes(positions)
+
+    def flops(self, length: int) -> int:
+        layers = sum(matrix_flops(layer, length) for layer in (self.inputs, self.z, self.out))
+        return layers + self.convolution.flops(length) + self.lane.flops(length)
+
+
+class LanesState(NamedTuple):
+    filtered: Tensor  # the last inputs of the branches' convolutions
+    lanes: list[Any]
+
+
+def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) -> tuple[Tensor, Tensor, LanesState]:
+    """The branches' normed views of `u` and their openings silu(z(u)), each B x S x L x W, and the state after the chunk."""
+    inputs = [branch.lane.inputs for branch in branches]
+    layers = [branch.inputs for branch in branches] + [branch.z for branch in branches]
+    seen, z = functional.linear(u, torch.cat([layer.weight for layer in layers])).tensor_split([sum(inputs)], -1)
+    taps = torch.cat([branch.convolution.weight for branch in branches], 1)
+    seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered)
+    views, after = [], []
+    for place, part in enumerate(functional.silu(seen).split(inputs, -1)):
+        y, past = branches[place].lane(part, None if state is None else state.lanes[place])
+        views.append(y)
+        after.append(past)
+    stacked = torch.stack(views, 2)  # B x S x L x W
+    normed = functional.rms_norm(stacked, stacked.shape[-1:], eps=1e-6)
+    return normed, functional.silu(z).view_as(normed), LanesState(filtered, after)
+
+
+def said(branches: Sequence[Branch], opened: Tensor) -> Tensor:
+    """What the branches write into the residual stream (B x S x H) for their opened views (B x S x L x W)."""
+    return functional.linear(opened.flatten(2), torch.cat([branch.out.weight * branch.gain for branch in branches], 1))
+
+
+class AddedBranch(Branch):
+    """A branch that joined a finished block: it has its own gate, and says nothing until it is trained."""
+
+    def __init__(self, hidden: int, context: int, lane: Lane, convolution: int, gain: float):
+        super().__init__(hidden, context, lane, convolution, gain)
+        self.gate = nn.Linear(hidden, 1, bias=False)
+        nn.init.normal_(self.inputs.weight, std=0.02)
+        nn.init.normal_(self.z.weight, std=0.02)
+        nn.init.normal_(self.gate.weight, std=0.02)
+        nn.init.zeros_(self.out.weight)
+
+    def flops(self, length: int) -> int:
+        return super().flops(length) + matrix_flops(self.gate, length)
+
+
+class WaveStackBlock(Block):
+    def __init__(self, hidden: int, context: int, mlp: int, lanes: Mapping[str, Lane], mixer: str, convolution: int):
+        super().__init__()
+        width = next(iter(lanes.values())).hidden
+        self.gain = float(len(lanes))  # gates start with weights of 1/L
         self.norm = RMSNorm(hidden)
-        self.convolution = ShortConvolution(hidden, context, width=convolution)
-        self.lanes = nn.ModuleDict({name: registry.load(registry.LANES[name])(hidden, context, **knobs) for name, knobs in lanes.items()})
-        self.norms = nn.ModuleDict({name: RMSNorm(hidden) for name in lanes})
-        self.projections = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in lanes})
-        self.mixer = registry.load(registry.MIXERS[mixer])(hidden, len(lanes)) if lanes else None
-        self.z = nn.Linear(hidden, hidden, bias=False)
-        self.out = nn.Linear(hidden, hidden, bias=False)
+        self.branches = nn.ModuleDict({name: Branch(hidden, context, lane, convolution, self.gain) for name, lane in lanes.items()})
+        self.added = nn.ModuleDict()
+        self.mixer = registry.load(registry.MIXERS[mixer])(hidden, len(lanes), width, context)
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        base, mixed, added = (None, None, [None] * len(self.added)) if state is None else state
+        branches = list(self.branches.values())
         u = self.norm(x)  # B x S x H
-        v = functional.silu(self.convolution(u)[0])
-        views = [self.projections[name](self.norms[name](lane(v)[0])) for name, lane in self.lanes.items()]
-        m = v if self.mixer is None else self.mixer(u, views)
-        x = x + self.out(functional.silu(self.z(u)) * m)
-        return x + self.mlp(self.mlp_norm(x))
+        views, opening, base = views_of(branches, u, base)
+        m, mixed = self.mixer(u, views, mixed)
+        x = x + said(branches, opening * m)
+        after = []
+        for branch, past in zip(self.added.values(), added, strict=True):
+            views, opening, past = views_of([branch], u, past)
+            weight = self.mixer.weight_of_added(u, branch.gate(u))  # B x S x 1
+            x = x + said([branch], opening * views * weight[..., None])
+            after.append(past)
+        return x + self.mlp(self.mlp_norm(x)), (base, mixed, after)
+
+    def add(self, name: str, lane: Lane) -> None:
+        hidden, like = self.norm.weight.shape[0], next(iter(self.branches.values())).convolution
+        self.added[name] = AddedBranch(hidden, lane.context, lane, len(like.weight), self.gain).to(self.norm.weight.device)
+
+    def remove(self, name: str) -> None:
+        if name in self.added:
+            del self.added[name]
+        else:
+            self.mixer.without(list(self.branches).index(name))
+            del self.branches[name]
+
+    def weights(self, x: Tensor) -> Tensor:
+        """What the mixer weighs the base lanes with, B x S x L, for the stream that comes in (B x S x H)."""
+        u = self.norm(x)
+        return self.mixer.weights(u, views_of(list(self.branches.values()), u, None)[0])
+
+    def state_bytes(self, positions: int) -> int:
+        branches = sum(branch.state_bytes(positions) for branch in (*self.branches.values(), *self.added.values()))
+        return branches + self.mixer.state_bytes(positions)
+
+    def flops(self, length: int) -> int:
+        branches = sum(branch.flops(length) for branch in (*self.branches.values(), *self.added.values()))
+        return branches + self.mixer.flops(length) + matrix_flops(self.mlp, length)
 
 
 class WaveStack(LanguageModel):
-    """A language model without attention; see the module's docstring for its block."""
+    """A language model of lanes; see the module's docstring for its block.
+
+    Attributes:
+        lanes: names and knobs of the base lanes, which the model was trained with.
+        added: names and knobs of the lanes that joined it since.
+    """
 
     def __init__(
         self,
@@ -58,6 +162,79 @@ class WaveStack(LanguageModel):
         lanes: dict[str, Knobs],
         mixer: str = "gated",
         convolution: Annotated[int, Field(ge=1)] = 4,
+        lane_width: Annotated[float, Field(gt=0, le=1)] = 0.375,  # share of the hidden width
     ):
-        stack = [Block(hidden, context, mlp, lanes, mixer, convolution) for _ in range(blocks)]
+        if hidden * lane_width % 1:
+            raise ValueError(f"wavestack: a lane_width of {lane_width} is no whole number of {hidden} channels; change one of them")
+        self.lanes = dict(lanes)
+        self.added: dict[str, Knobs] = {}
+        self.lane_width = round(hidden * lane_width)
+        chosen = lanes or {"identity": {}}  # without lanes v passes on as it is
+        stack = [
+            WaveStackBlock(hidden, context, mlp, {name: self._lane(name, knobs, context) for name, knobs in chosen.items()}, mixer, convolution)
+            for _ in range(blocks)
+        ]
         super().__init__(vocabulary, hidden, context, stack)
+
+    def _lane(self, name: str, knobs: Knobs, context: int) -> Lane:
+        return registry.lane(name, knobs)(self.lane_width, context, **{key: value for key, value in knobs.items() if key != "lane"})
+
+    def add_lane(self, name: str, **knobs: Any) -> None:
+        """Add a lane to every block of a trained model, whose logits stay what they are until the lane is trained.
+
+        Args:
+            name: of a registered lane; or any other, with the lane's own as `lane="..."`: a registered one or `module:Class`.
+            knobs: the lane's.
+
+        Raises:
+            ValueError: the name is taken or no lane's, or the knobs do not fit.
+        """
+        present = (*self.blocks[0].branches, *self.blocks[0].added)
+        if name in present:
+            raise ValueError(f"a lane named '{name}' is there already (lanes: {', '.join(present)}); add it under another name with lane=")
+        for block in self.blocks:
+            block.add(name, self._lane(name, knobs, self.context))
+        self.added[name] = knobs
+
+    def remove_lane(self, name: str) -> None:
+        """Take a lane out of every block. Without an added one the model is what it was before, bit for bit, if nothing else was trained.
+
+        Raises:
+            ValueError: there is no such lane, it is the last one, or the mixer cannot go on without it.
+        """
+        present = (*self.blocks[0].branches, *self.blocks[0].added)
+        if name not in present:
+            raise ValueError(f"there is no lane named '{name}' to remove; lanes: {', '.join(present)}")
+        if list(self.blocks[0].branches) == [name]:
+            raise ValueError(f"'{name}' is the last lane that the model was trained with, and cannot be removed")
+        for block in self.blocks:
+            block.remove(name)
+        self.added.pop(name, None)
+        self.lanes.pop(name, None)
+
+    def freeze_except(self, *names: str) -> None:
+        """Train the lanes of these names alone: what reads, weighs and writes them, in every block. All else gets no gradient.
+
+        Raises:
+            ValueError: there is no such lane.
+        """
+        for name in names:
+            if name not in self.lanes and name not in self.added:
+                raise ValueError(f"there is no lane named '{name}' to train; lanes: {', '.join((*self.lanes, *self.added))}")
+        self.requires_grad_(False)
+        for block in self.blocks:
+            for name in names:
+                (block.added if name in self.added else block.branches)[name].requires_grad_(True)
+
+    @torch.no_grad()
+    def gates(self, tokens: Tensor) -> Tensor:
+        """What each block's mixer weighs its base lanes with at each token, blocks x B x S x L, lanes in the order of `lanes`.
+
+        Raises:
+            ValueError: the mixer does not weigh lanes.
+        """
+        x, weights = self.embedding(tokens), []
+        for block in self.blocks:
+            weights.append(block.weights(x))
+            x, _ = block(x)
+        return torch.stack(weights)

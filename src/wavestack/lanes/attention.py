@@ -1,0 +1,131 @@
+"""Causal softmax attention: the lane whose state grows, and the transformer's own."""
+
+from functools import cache
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from wavestack.lanes.lane import Lane
+from wavestack.lanes.norm import RMSNorm
+
+
+class AttentionState(NamedTuple):
+    position: int  # of the next token
+    keys: Tensor  # B x heads x P x width, rotated: of the whole past, or of as much as a window needs
+    values: Tensor  # B x heads x P x width
+
+
+def rotary_angles(start: int, end: int, width: int, device: str | torch.device = "cpu") -> Tensor:
+    """cos and sin of t / 10000^(2i / width) for t = start .. end-1, (end - start) x width/2 x 2, exact to float32 at any position."""
+    frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device=device) / width)
+    angle = torch.arange(start, end, dtype=torch.float64, device=device)[:, None] * frequencies
+    return torch.stack([torch.cos(angle), torch.sin(angle)], -1).float()
+
+
+@cache
+def rotary_table(context: int, width: int, device: str = "cpu") -> Tensor:
+    """The angles of a whole context, T x width/2 x 2."""
+    return rotary_angles(0, context, width, device)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + width/2) of x (B x heads x S x width) by the angles of their positions (S x width/2 x 2)."""
+    cosine, sine = angles.unbind(-1)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1).to(x.dtype)
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, past: int) -> Tensor:
+    """Softmax attention of S queries to the `past` positions before them and to one another, never ahead.
+
+    q is B x heads x S x width, k and v are B x heads x (past + S) x width. PyTorch's fused kernel, without a mask where it can be.
+    """
+    length = q.shape[2]
+    if past == 0 or length == 1:
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+    seen = torch.ones(length, past + length, dtype=torch.bool, device=q.device).tril(past)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+
+def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) -> Tensor:
+    """`causal_attention` to the last `window` positions alone, the own one among them, linear in S.
+
+    Queries are cut into pieces of `window`: each sees the keys of its own piece and of the one before.
+    """
+    batch, heads, length, width = q.shape
+    behind = -length % window
+    q = functional.pad(q, (0, 0, 0, behind)).unflatten(2, (-1, window))  # B x heads x N x W x width
+    # keys from a whole window before the first query on: padded where there is less past, cut where there is more
+    k, v = (functional.pad(tensor, (0, 0, window - past, behind)).unfold(2, 2 * window, window).mT for tensor in (k, v))
+    query = torch.arange(window, device=q.device)
+    key = torch.arange(2 * window, device=q.device) - window
+    near = (key <= query[:, None]) & (key > query[:, None] - window)  # W x 2W
+    exists = key + torch.arange(q.shape[2], device=q.device)[:, None, None] * window >= -past  # N x 1 x 2W
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=near & exists)
+    return y.flatten(2, 3)[:, :, :length]
+
+
+class Attention(Lane):
+    """Softmax attention in heads, with rotary positions and norms on queries and keys (Henry et al. 2020, arXiv:2010.04245).
+
+    It reads queries, keys and values beside one another. Without a window it looks at the whole past: its state grows with it, and it ends at
+    T, as a transformer does. With one it sees the last `window` positions, its own among them, and goes on for ever.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        context: int,
+        *,
+        head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 32,
+        window: Annotated[int, Field(ge=1)] | None = None,
+    ):
+        if hidden % head_width:
+            raise ValueError(f"attention: a width of {hidden} is no multiple of head_width {head_width}; change one of them")
+        super().__init__(hidden, context, 3 * hidden)
+        self.heads = hidden // head_width
+        self.head_width = head_width
+        self.window = window
+        self.query_norm = RMSNorm(head_width)
+        self.key_norm = RMSNorm(head_width)
+        if window is None:
+            self.use_table(lambda device: rotary_table(context, head_width, device))
+
+    def forward(self, x: Tensor, state: AttentionState | None = None) -> tuple[Tensor, AttentionState]:
+        batch, length, _ = x.shape
+        position = 0 if state is None else state.position
+        end = position + length
+        if self.window is None and end > self.context:
+            raise ValueError(
+                f"attention: position {end - 1} is beyond its context of {self.context}; "
+                "shorten the input, train with a larger context, or use a window"
+            )
+        q, k, v = x.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # B x heads x S x width
+        angles = rotary_angles(position, end, self.head_width, x.device) if self.table is None else self.table[position:end]
+        q, k = rotate(self.query_norm(q), angles), rotate(self.key_norm(k), angles)
+        past = 0
+        if state is not None:
+            past = state.keys.shape[2]
+            k, v = torch.cat([state.keys.to(k.dtype), k], 2), torch.cat([state.values.to(v.dtype), v], 2)
+        if self.window is None:
+            y = causal_attention(q, k, v, past)
+        else:
+            y = windowed_attention(q, k, v, past, self.window)
+            k, v = k[:, :, -self._kept(end) :], v[:, :, -self._kept(end) :]
+        return y.transpose(1, 2).reshape(batch, length, self.hidden), AttentionState(end, k, v)
+
+    def _kept(self, positions: int) -> int:
+        """Past positions that the next token may look at. One is kept where none is needed, since a slice from -0 is everything."""
+        return positions if self.window is None else min(positions, max(1, self.window - 1))
+
+    def state_bytes(self, positions: int) -> int:
+        return 4 * 2 * self._kept(positions) * self.hidden
+
+    def flops(self, length: int) -> int:
+        """Those of the positions that are attended to, not of the masked ones that a kernel may compute as well."""
+        window = length if self.window is None else min(self.window, length)
+        pairs = window * (window + 1) // 2 + (length - window) * window
+        return 2 * 2 * pairs * self.hidden

@@ -15,25 +15,30 @@ TOLERANCE = 0.005  # of the budget, so that any two models are within 1% of one 
 class Size:
     """A model's solved width and its counts, taken from the instantiated module."""
 
-    mlp: int
+    mlp: int | None  # None where the model names its own widths
     total: int
     non_embedding: int
 
 
-def instantiate(spec: ModelSpec, budget: Budget, vocabulary: int, mlp: int) -> LanguageModel:
+def instantiate(spec: ModelSpec, budget: Budget, vocabulary: int, mlp: int | None) -> LanguageModel:
     """The model of a spec, with random weights from torch's generator."""
     model = registry.load(registry.MODELS[spec.model])
+    if model.names_its_size:
+        return model(vocabulary, budget.context, **spec.knobs)
     return model(vocabulary, budget.hidden, budget.blocks, budget.context, mlp, **spec.knobs)
 
 
 def solve(spec: ModelSpec, budget: Budget, vocabulary: int) -> Size:
     """The MLP width at which the spec has the budget's parameters.
 
-    The count is linear in the width, so two instantiations give the line; a third one, at the solution, gives the counts.
+    The count is linear in the width, so two instantiations give the line; a third one, at the solution, gives the counts. A published
+    model, which names its own widths, is only counted.
 
     Raises:
         ValueError: with the distance, where no width comes within 0.5% of the budget.
     """
+    if registry.load(registry.MODELS[spec.model]).names_its_size:
+        return Size(None, *_count(spec, budget, vocabulary, None))
     one, two = (_count(spec, budget, vocabulary, mlp)[1] for mlp in (1, 2))
     mlp = max(1, round(1 + (budget.parameters - one) / (two - one)))
     total, non_embedding = _count(spec, budget, vocabulary, mlp)
@@ -55,6 +60,6 @@ def build(spec: ModelSpec, budget: Budget, vocabulary: int) -> LanguageModel:
     return model
 
 
-def _count(spec: ModelSpec, budget: Budget, vocabulary: int, mlp: int) -> tuple[int, int]:
+def _count(spec: ModelSpec, budget: Budget, vocabulary: int, mlp: int | None) -> tuple[int, int]:
     with torch.device("meta"):  # shapes without memory
         return instantiate(spec, budget, vocabulary, mlp).parameter_counts()

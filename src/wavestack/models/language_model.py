@@ -1,102 +1,58 @@
-"""What every language model of the benchmark shares: tied embeddings, a stack of residual blocks, a final norm, and streaming."""
+"""The interface of every language model of the benchmark: whole sequences in training, chunks and single tokens in generation."""
 
-from collections.abc import Iterable
-from math import sqrt
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
-
-from wavestack.lanes.norm import RMSNorm
-
-
-class SwiGLU(nn.Module):
-    """`out(silu(gate(x)) * up(x))` (Shazeer 2020, arXiv:2002.05202). Its width is what the budget solves for."""
-
-    def __init__(self, hidden: int, width: int):
-        super().__init__()
-        self.gate = nn.Linear(hidden, width, bias=False)
-        self.up = nn.Linear(hidden, width, bias=False)
-        self.out = nn.Linear(width, hidden, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(functional.silu(self.gate(x)) * self.up(x))
-
-
-class Block(nn.Module):
-    """The interface of a block: a layer of the residual stream that carries a state, as a lane does."""
-
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """The stream after the block (B x S x H) for the chunk `x` (B x S x H) after the past that `state` sums up; the state after it."""
-        raise NotImplementedError
-
-    def state_bytes(self, positions: int) -> int:
-        """Bytes of the state of one sequence after `positions` tokens (at least 1), with activations in float32."""
-        raise NotImplementedError
-
-    def flops(self, length: int) -> int:
-        """Floating-point operations of the forward pass over one sequence, counted as `Lane.flops` does."""
-        raise NotImplementedError
 
 
 class LanguageModel(nn.Module):
     """Tokens in, logits for the next token out: for whole sequences, or chunk by chunk with a state.
 
+    The state of an empty past is None; another one is any nesting of tuples, lists and dicts of tensors (batch first) and integers.
+
     Attributes:
         context: the declared number of positions, T. Models whose mathematics ends there raise ValueError at position T.
-        breaks: names of the contract's checks that the model is known to break, and is registered with.
+        breaks: the contract's checks that the model is known to break, by their names. It is registered with these faults.
+        names_its_size: its spec names all widths, and no budget solves one: `(vocabulary, context, *, knobs)` constructs it. Any other
+            model is constructed by `(vocabulary, hidden, blocks, context, mlp, *, knobs)`.
     """
 
     breaks: frozenset[str] = frozenset()
-
-    def __init__(self, vocabulary: int, hidden: int, context: int, blocks: Iterable[Block]):
-        super().__init__()
-        self.context = context
-        self.embedding = nn.Embedding(vocabulary, hidden)
-        self.blocks = nn.ModuleList(blocks)
-        self.norm = RMSNorm(hidden)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """N(0, 0.02^2), and what is added to the residual stream (two layers a block) scaled by 1/sqrt(2 blocks), as GPT-2 has it."""
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                residual = name.endswith("out")
-                nn.init.normal_(module.weight, std=0.02 / sqrt(2 * len(self.blocks)) if residual else 0.02)
+    names_its_size = False
+    context: int
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits B x S x V for the sequences `tokens` (B x S), each from its start."""
         return self.advance(tokens)[0]
 
-    def advance(self, tokens: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+    def advance(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits (B x S x V) for the next chunk of the sequences that `state` sums up (None: from their start), and the state after it.
 
         One token at a time, chunks of any lengths and whole sequences give the same logits.
         """
-        return self.advance_embedded(self.embedding(tokens), state)
+        return self.advance_embedded(self.embed(tokens), state)
 
-    def advance_embedded(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+    def embed(self, tokens: Tensor) -> Tensor:
+        """What stands for the tokens (B x S) in the model, B x S x H."""
+        raise NotImplementedError
+
+    def advance_embedded(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """`advance`, for embedded tokens (B x S x H)."""
-        after = []
-        for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
-            x, past = block(x, before)
-            after.append(past)
-        return functional.linear(self.norm(x), self.embedding.weight), after
+        raise NotImplementedError
 
     def state_bytes(self, positions: int) -> int:
         """Bytes of the state of one sequence after `positions` tokens (at least 1), with activations in float32."""
-        return sum(block.state_bytes(positions) for block in self.blocks)
+        raise NotImplementedError
 
     def flops(self, length: int) -> int:
         """Floating-point operations of the forward pass over one sequence, its logits included, counted as `Lane.flops` does."""
-        return sum(block.flops(length) for block in self.blocks) + 2 * length * self.embedding.weight.numel()
+        raise NotImplementedError
 
     def parameter_counts(self) -> tuple[int, int]:
-        """All parameters, tied ones once, and those that are not the embedding."""
-        total = sum(parameter.numel() for parameter in self.parameters())
-        return total, total - self.embedding.weight.numel()
+        """All parameters, tied ones once; and those that are no embedding and no output layer, whose size is the vocabulary's."""
+        raise NotImplementedError
 
 
 def matrix_flops(module: nn.Module, length: int) -> int:
-    """Those of the linear layers below a module, applied once a position."""
+    """Those of the linear layers below a module, each applied once a position."""
     return 2 * length * sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Linear))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from wavestack.lanes.attention import Attention
 from wavestack.lanes.convolution import ShortConvolution
 from wavestack.lanes.norm import RMSNorm
-from wavestack.models.language_model import Block, LanguageModel, SwiGLU, matrix_flops
+from wavestack.models.language_model import matrix_flops
+from wavestack.models.stack import Block, ResidualStack, SwiGLU
 
 
 class TransformerBlock(Block):
@@ -50,7 +51,7 @@ class TransformerBlock(Block):
         )
 
 
-class Transformer(LanguageModel):
+class Transformer(ResidualStack):
     """A decoder-only transformer; see the module's docstring."""
 
     def __init__(

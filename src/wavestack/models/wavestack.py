@@ -24,7 +24,8 @@ from wavestack.lanes.convolution import ShortConvolution
 from wavestack.lanes.filtering import causal_filter
 from wavestack.lanes.lane import Lane
 from wavestack.lanes.norm import RMSNorm
-from wavestack.models.language_model import Block, LanguageModel, SwiGLU, matrix_flops
+from wavestack.models.language_model import matrix_flops
+from wavestack.models.stack import Block, ResidualStack, SwiGLU
 
 Knobs = dict[str, Any]
 
@@ -143,7 +144,7 @@ class WaveStackBlock(Block):
         return branches + self.mixer.flops(length) + matrix_flops(self.mlp, length)
 
 
-class WaveStack(LanguageModel):
+class WaveStack(ResidualStack):
     """A language model of lanes; see the module's docstring for its block.
 
     Attributes:

@@ -14,10 +14,17 @@ from typing import Any
 MODELS = {
     "wavestack": "wavestack.models.wavestack:WaveStack",
     "transformer": "wavestack.models.transformer:Transformer",
+    "reference": "wavestack.models.reference:Reference",
+    "reference-transformer": "wavestack.models.reference_transformer:ReferenceTransformer",
 }
 LANES = {
     "chebyshev": "wavestack.lanes.chebyshev:Chebyshev",
     "fourier": "wavestack.lanes.fourier:Fourier",
+    "hadamard": "wavestack.lanes.hadamard:Hadamard",
+    "random": "wavestack.lanes.controls:RandomBasis",
+    "learned": "wavestack.lanes.controls:LearnedBasis",
+    "legendre": "wavestack.lanes.legendre:Legendre",
+    "oscillator": "wavestack.lanes.oscillator:Oscillator",
     "wavelet": "wavestack.lanes.wavelet:Wavelet",
     "convolution": "wavestack.lanes.convolution:ShortConvolution",
     "recall": "wavestack.lanes.recall:Recall",

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from wavestack.lanes.lane import Lane
+from wavestack.lanes.lane import Lane, at_least
 from wavestack.lanes.norm import RMSNorm
 
 
@@ -55,7 +55,7 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) 
 
     Queries are cut into pieces of `window`: each sees the keys of its own piece and of the one before.
     """
-    batch, heads, length, width = q.shape
+    length = q.shape[2]
     behind = -length % window
     q = functional.pad(q, (0, 0, 0, behind)).unflatten(2, (-1, window))  # B x heads x N x W x width
     # keys from a whole window before the first query on: padded where there is less past, cut where there is more
@@ -71,8 +71,8 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) 
 class Attention(Lane):
     """Softmax attention in heads, with rotary positions and norms on queries and keys (Henry et al. 2020, arXiv:2010.04245).
 
-    It reads queries, keys and values beside one another. Without a window it looks at the whole past: its state grows with it, and it ends at
-    T, as a transformer does. With one it sees the last `window` positions, its own among them, and goes on for ever.
+    It reads queries, keys and values beside one another. Without a window it looks at the whole past: its state grows with it, and it
+    ends at T, as a transformer does. With one it sees the last `window` positions, its own among them, and goes on for ever.
     """
 
     def __init__(
@@ -83,6 +83,10 @@ class Attention(Lane):
         head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 32,
         window: Annotated[int, Field(ge=1)] | None = None,
     ):
+        at_least(2, "attention", head_width=head_width)
+        at_least(1, "attention", window=1 if window is None else window)
+        if head_width % 2:
+            raise ValueError(f"attention: a head_width of {head_width} is odd, and positions rotate pairs of channels; use an even one")
         if hidden % head_width:
             raise ValueError(f"attention: a width of {hidden} is no multiple of head_width {head_width}; change one of them")
         super().__init__(hidden, context, 3 * hidden)

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from wavestack.lanes.lane import at_least
 from wavestack.lanes.projection import Projection
 
 
@@ -22,4 +23,5 @@ class Chebyshev(Projection):
     """Prefix kernel average over T_0 .. T_{order-1}, one learned gain a polynomial."""
 
     def __init__(self, hidden: int, context: int, *, order: Annotated[int, Field(ge=1)] = 8):
+        at_least(1, "chebyshev", order=order)
         super().__init__(hidden, context, partial(chebyshev_basis, context, order), list(range(order)))

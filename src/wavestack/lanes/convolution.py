@@ -7,13 +7,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wavestack.lanes.filtering import causal_filter
-from wavestack.lanes.lane import Lane
+from wavestack.lanes.lane import Lane, at_least
 
 
 class ShortConvolution(Lane):
     """`y_t = sum_{k < width} w_k * x_{t-k}` channel by channel; its state is its last inputs. Starts as the identity."""
 
     def __init__(self, hidden: int, context: int, *, width: Annotated[int, Field(ge=1)] = 4):
+        at_least(1, "convolution", width=width)
         super().__init__(hidden, context)
         if width > context:
             raise ValueError(f"convolution: a width of {width} reaches beyond a context of {context}; use at most {context}")

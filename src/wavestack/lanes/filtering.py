@@ -18,17 +18,24 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None) -> tuple[Tensor,
     Returns:
         The filtered sequence (B x S x H), and the inputs that the next chunk needs (B x (n-1) x H).
     """
-    batch, length, hidden = x.shape
-    reach = len(taps) - 1
+    length, reach = x.shape[1], len(taps) - 1
+    # a depthwise convolution in bfloat16 has no fast kernel on the CPU
+    dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
     x = functional.pad(x, (0, 0, reach, 0)) if past is None else torch.cat([past.to(x.dtype), x], 1)  # B x (reach + S) x H
-    taps = taps.to(x.dtype)
-    if length == 1:
-        y = (x * taps.flip(0)).sum(1, keepdim=True)
-    else:
-        segment = SEGMENT if length > 2 * SEGMENT else length
-        padded = functional.pad(x, (0, 0, 0, -length % segment))
-        pieces = padded.unfold(1, reach + segment, segment).transpose(2, 3).reshape(-1, reach + segment, hidden)  # BN x (reach + C) x H
-        kernel = taps.flip(0).T.reshape(hidden, 1, 1, -1)
-        y = functional.conv2d(pieces.transpose(1, 2).unsqueeze(2), kernel, groups=hidden)  # BN x H x 1 x C, channels last
-        y = y.squeeze(2).transpose(1, 2).reshape(batch, -1, hidden)[:, :length]
+    with torch.autocast(x.device.type, enabled=False):
+        y = _filtered(x.to(dtype), taps.to(dtype), length).to(x.dtype)
     return y, x[:, length:]
+
+
+def _filtered(x: Tensor, taps: Tensor, length: int) -> Tensor:
+    """The last `length` positions of B x (n-1 + length) x H under n x H taps."""
+    batch, _, hidden = x.shape
+    reach = len(taps) - 1
+    if length == 1:
+        return (x * taps.flip(0)).sum(1, keepdim=True)
+    segment = SEGMENT if length > 2 * SEGMENT else length
+    padded = functional.pad(x, (0, 0, 0, -length % segment))
+    pieces = padded.unfold(1, reach + segment, segment).transpose(2, 3).reshape(-1, reach + segment, hidden)  # BN x (reach + C) x H
+    kernel = taps.flip(0).T.reshape(hidden, 1, 1, -1)
+    y = functional.conv2d(pieces.transpose(1, 2).unsqueeze(2), kernel, groups=hidden)  # BN x H x 1 x C, channels last
+    return y.squeeze(2).transpose(1, 2).reshape(batch, -1, hidden)[:, :length]

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from wavestack.lanes.lane import at_least
 from wavestack.lanes.projection import Projection
 
 
@@ -30,6 +31,7 @@ class Fourier(Projection):
     """
 
     def __init__(self, hidden: int, context: int, *, frequencies: Annotated[int, Field(ge=1)] = 16):
+        at_least(1, "fourier", frequencies=frequencies)
         if frequencies > context // 2 + 1:
             raise ValueError(
                 f"fourier lane: {frequencies} frequencies are more than a context of {context} tells apart; "

@@ -7,6 +7,17 @@ import torch
 from torch import Tensor, nn
 
 
+def at_least(least: int, lane: str, **knobs: int) -> None:
+    """Refuse knobs below `least`. Parameter files are held to the knobs' annotations; a call from Python meets this check alone.
+
+    Raises:
+        ValueError: naming the lane, the first such knob, its value and the limit.
+    """
+    for name, value in knobs.items():
+        if value < least:
+            raise ValueError(f"{lane} lane: {name} is {value}, and must be at least {least}; raise it")
+
+
 class Lane(nn.Module):
     """A causal view of a sequence: one function from a chunk and a state to outputs and a new state.
 
@@ -43,7 +54,7 @@ class Lane(nn.Module):
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        if self._make_table is not None:
+        if self._make_table is not None and self.table is not None:
             self.table = self._make_table(device=str(fn(torch.empty(0, device=self.table.device)).device))
         return self
 

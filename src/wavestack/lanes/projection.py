@@ -1,4 +1,4 @@
-"""The one operation of every fixed-basis lane: the prefix kernel average.
+"""The one operation of every lane over a basis: the prefix kernel average.
 
 For a basis `phi` (T x R) and gains `g` (R),
 
@@ -35,7 +35,7 @@ class PrefixKernel(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx, x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """x: B x N x C x H; queries, keys: N x C x R; sums: B x R x H, what the past left. Gives B x N x C x H and B x R x H."""
         kernel = (queries @ keys.mT).tril_()  # N x C x C
         before, after = _found(x, keys, sums)
@@ -47,7 +47,9 @@ class PrefixKernel(torch.autograd.Function):
         return y, after
 
     @staticmethod
-    def backward(ctx, dy: Tensor, dafter: Tensor):  # type: ignore[override]
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)  # whoever calls backward inside of it
+    def backward(ctx, dy: Tensor, dafter: Tensor):
         x, queries, keys, sums = ctx.saved_tensors
         kernel = (queries @ keys.mT).tril_()
         dbefore = torch.stack([torch.bmm(queries.mT, row) for row in dy])  # B x N x R x H
@@ -112,21 +114,21 @@ def prefix_kernel(x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor | None)
     return y.flatten(1, 2)[:, :length], sums
 
 
-class Projection(Lane):
-    """A lane over a fixed basis; subclasses give the basis and say which gain belongs to which column.
+class PrefixAverage(Lane):
+    """The operation as a lane, over a basis that ends at T; subclasses give the basis and say which gain belongs to which column."""
 
-    The basis is a function of the position and the declared context T, never of the length of the sequence at hand, so it ends at T.
-    """
-
-    table: Tensor  # T x R, float32
     gain_of_column: Tensor
 
-    def __init__(self, hidden: int, context: int, make_table: Callable[..., Tensor], gain_of_column: list[int]):
-        """`make_table` gives the basis (T x R) on a device; `gain_of_column` an index into the learned gains for each column."""
+    def __init__(self, hidden: int, context: int, gain_of_column: list[int]):
+        """`gain_of_column` is an index into the learned gains for each column of the basis."""
         super().__init__(hidden, context)
-        self.use_table(make_table)
+        self.rank = len(gain_of_column)
         self.gains = nn.Parameter(torch.ones(max(gain_of_column) + 1))
         self.register_buffer("gain_of_column", torch.tensor(gain_of_column), persistent=False)  # R
+
+    def basis(self, position: int, end: int) -> Tensor:
+        """Rows position .. end-1 of the basis, S x R in float32."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor, state: ProjectionState | None = None) -> tuple[Tensor, ProjectionState]:
         """Raises ValueError at position T, where a basis would end or silently repeat."""
@@ -137,7 +139,7 @@ class Projection(Lane):
                 f"{type(self).__name__} lane: position {end - 1} is beyond its context of {self.context}; "
                 "shorten the input or train with a larger context"
             )
-        keys = self.table[position:end]  # S x R
+        keys = self.basis(position, end)  # S x R
         with torch.autocast(x.device.type, enabled=False):  # long sums lose their tail in bfloat16
             count = torch.arange(position + 1, end + 1, device=x.device, dtype=torch.float32)  # S
             queries = keys * self.gains[self.gain_of_column] / count[:, None]
@@ -145,9 +147,23 @@ class Projection(Lane):
         return y.to(x.dtype), ProjectionState(end, sums)
 
     def state_bytes(self, positions: int) -> int:
-        return 4 * self.table.shape[1] * self.hidden
+        return 4 * self.rank * self.hidden
 
     def flops(self, length: int) -> int:
-        rank, chunk = self.table.shape[1], min(CHUNK, length)
-        kernel = 2 * length * chunk * rank
-        return kernel + 2 * length * (chunk + 2 * rank) * self.hidden
+        chunk = min(CHUNK, length)
+        kernel = 2 * length * chunk * self.rank
+        return kernel + 2 * length * (chunk + 2 * self.rank) * self.hidden
+
+
+class Projection(PrefixAverage):
+    """A lane over a fixed basis: a function of the position and the declared T, never of the length of the sequence at hand."""
+
+    table: Tensor  # T x R, float32
+
+    def __init__(self, hidden: int, context: int, make_table: Callable[..., Tensor], gain_of_column: list[int]):
+        """`make_table` gives the basis (T x R) on a device."""
+        super().__init__(hidden, context, gain_of_column)
+        self.use_table(make_table)
+
+    def basis(self, position: int, end: int) -> Tensor:
+        return self.table[position:end]

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wavestack.lanes.lane import Lane
+from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 64  # positions
 
@@ -50,10 +50,11 @@ def recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, mem
         q, k, v = (functional.pad(tensor, (0, 0, 0, padding)) for tensor in (q, k, v))
         log_decay, rate = (functional.pad(tensor, (0, padding)) for tensor in (log_decay, rate))
     q, k, v, rate = (tensor.unflatten(2, (-1, chunk)) for tensor in (q, k, v, rate))  # B x heads x N x C (x R or P)
-    log_g = log_decay.unflatten(2, (-1, chunk)).cumsum(-1)  # B x heads x N x C
+    # in float64, since one strong decay would leave the differences of the others no digits
+    log_g = log_decay.double().unflatten(2, (-1, chunk)).cumsum(-1)  # B x heads x N x C
     later = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).triu(1)
-    decay = (log_g[..., :, None] - log_g[..., None, :]).masked_fill(later, float("-inf")).exp()  # g_i / g_j for j <= i
-    g, to_end = log_g.exp(), (log_g[..., -1:] - log_g).exp()  # B x heads x N x C
+    decay = (log_g[..., :, None] - log_g[..., None, :]).to(v.dtype).masked_fill(later, float("-inf")).exp()  # g_i / g_j for j <= i
+    g, to_end = log_g.exp().to(v.dtype), (log_g[..., -1:] - log_g).exp().to(v.dtype)  # B x heads x N x C
     written = v * rate[..., None]  # a
     carry = g[..., -1, None, None] * torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)  # B x heads x N x R x R
     ends = to_end[..., None] * k  # B x heads x N x C x R
@@ -81,6 +82,8 @@ class Recall(Lane):
     The decays start with half-lives spread evenly (in logarithms) from 8 to 512 positions.
     """
 
+    decay_start: Tensor
+
     def __init__(
         self,
         hidden: int,
@@ -90,12 +93,15 @@ class Recall(Lane):
         heads: Annotated[int, Field(ge=1)] = 2,
         rule: Literal["replace", "add"] = "replace",
     ):
+        at_least(1, "recall", features=features, heads=heads)
         if hidden % heads:
             raise ValueError(f"recall: {heads} heads do not divide a width of {hidden}; change one of them")
         super().__init__(hidden, context, 2 * features + hidden + 2 * heads)
         self.features, self.heads, self.replace = features, heads, rule == "replace"
         half_lives = torch.logspace(3, 9, heads, base=2) if heads > 1 else torch.tensor([64.0])
-        self.decay_bias = nn.Parameter(torch.expm1(log(2) / half_lives).log())  # softplus gives ln 2 / half-life
+        start = torch.expm1(log(2) / half_lives).log()  # softplus gives ln 2 / half-life
+        self.register_buffer("decay_start", start, persistent=False)
+        self.decay_bias = nn.Parameter(torch.ones(heads))  # a share of the start, so that any value near 1 remembers for a while
         self.decay_scale = nn.Parameter(torch.ones(heads))
         self.rate_bias = nn.Parameter(torch.zeros(heads))
         self.rate_scale = nn.Parameter(torch.ones(heads))
@@ -106,7 +112,7 @@ class Recall(Lane):
             q, k, v, decay, rate = x.float().split([self.features, self.features, self.hidden, self.heads, self.heads], -1)
             q, k = (functional.normalize(tensor, dim=-1)[:, None] for tensor in (q, k))  # B x 1 x S x R
             v = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B x heads x S x P
-            log_decay = -functional.softplus(decay * self.decay_scale + self.decay_bias).mT  # B x heads x S
+            log_decay = -functional.softplus(decay * self.decay_scale + self.decay_start * self.decay_bias).mT  # B x heads x S
             rate = torch.sigmoid(rate * self.rate_scale + self.rate_bias).mT
             if state is None:
                 state = v.new_zeros(len(v), self.heads, self.features, v.shape[-1])

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from wavestack.lanes.filtering import causal_filter
-from wavestack.lanes.lane import Lane
+from wavestack.lanes.lane import Lane, at_least
 
 
 @cache
@@ -70,6 +70,7 @@ class Wavelet(Lane):
     filters: Tensor
 
     def __init__(self, hidden: int, context: int, *, wavelet: OrthogonalWavelet = "db2", levels: Annotated[int, Field(ge=1)] = 3):
+        at_least(1, "wavelet", levels=levels)
         super().__init__(hidden, context)
         reach = (pywt.Wavelet(_orthogonal(wavelet)).dec_len - 1) * (2**levels - 1)
         if reach >= context:
@@ -82,7 +83,9 @@ class Wavelet(Lane):
         self.register_buffer("filters", equivalent_filters(wavelet, levels).float(), persistent=False)  # (J+1) x (reach + 1)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return causal_filter(x, self.filters.T @ self.weights, state)
+        with torch.autocast(x.device.type, enabled=False):
+            taps = self.filters.T @ self.weights
+        return causal_filter(x, taps, state)
 
     def state_bytes(self, positions: int) -> int:
         return 4 * self.reach * self.hidden

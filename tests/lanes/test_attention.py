@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from wavestack.lanes.attention import Attention, rotary_angles, rotary_table
+
+
+def test_a_window_over_everything_is_no_window():
+    torch.manual_seed(0)
+    full, windowed = Attention(8, 100, head_width=4), Attention(8, 100, head_width=4, window=100)
+    x = torch.randn(2, 100, 24)
+    torch.testing.assert_close(windowed(x)[0], full(x)[0], atol=1e-6, rtol=1e-5)
+
+
+def test_a_window_sees_its_positions_and_no_other():
+    lane = Attention(4, 64, head_width=4, window=5)
+    x = torch.randn(1, 40, 12, requires_grad=True)
+    (seen,) = torch.autograd.grad(lane(x)[0][0, 30].sum(), x)
+    assert seen[0].abs().sum(-1).nonzero().flatten().tolist() == [26, 27, 28, 29, 30]
+
+
+def test_rotation_is_as_exact_far_out_as_at_the_start():
+    """65,535 in float32 times a frequency would be off by 4e-3 of a turn; the score depends on the distance alone."""
+    near, far = rotary_angles(0, 8, 4), rotary_angles(65_528, 65_536, 4)
+    for first in (near, far):
+        cosines = first[7, :, 0] * first[2, :, 0] + first[7, :, 1] * first[2, :, 1]
+        torch.testing.assert_close(cosines, near[5, :, 0], atol=1e-6, rtol=0)
+    assert torch.equal(rotary_table(16, 4), rotary_angles(0, 16, 4))
+
+
+def test_refused():
+    with pytest.raises(ValueError, match=r"a width of 10 is no multiple of head_width 4"):
+        Attention(10, 64, head_width=4)
+    with pytest.raises(ValueError, match=r"a head_width of 3 is odd.*use an even one"):
+        Attention(9, 64, head_width=3)
+    with pytest.raises(ValueError, match=r"window is 0, and must be at least 1"):
+        Attention(8, 64, head_width=4, window=0)

@@ -1,0 +1,32 @@
+import torch
+
+from wavestack.lanes.recall import Recall, recall
+
+
+def write_and_ask(replace: bool) -> torch.Tensor:
+    """Key 0 gets the value 3, then 5, key 1 gets 7; then each is asked for. No decay, full rate."""
+    keys = torch.eye(2)[[0, 0, 1, 0, 0]]
+    values = torch.tensor([3.0, 5.0, 7.0, 0.0, 0.0])
+    queries = torch.eye(2)[[0, 0, 1, 0, 1]]
+    rate = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
+    y, _ = recall(
+        queries.view(1, 1, 5, 2),
+        keys.view(1, 1, 5, 2),
+        values.view(1, 1, 5, 1),
+        torch.zeros(1, 1, 5),
+        rate.view(1, 1, 5),
+        torch.zeros(1, 1, 2, 1),
+        replace,
+    )
+    return y.flatten()
+
+
+def test_replace_keeps_the_last_value_of_a_key_and_add_their_sum():
+    torch.testing.assert_close(write_and_ask(replace=True), torch.tensor([3.0, 5.0, 7.0, 5.0, 7.0]))
+    torch.testing.assert_close(write_and_ask(replace=False), torch.tensor([3.0, 8.0, 7.0, 8.0, 7.0]))
+
+
+def test_half_lives_at_the_start():
+    lane = Recall(8, 64, heads=4)
+    decay = torch.exp(-torch.nn.functional.softplus(lane.decay_start * lane.decay_bias))
+    torch.testing.assert_close(-1 / decay.log2(), torch.tensor([8.0, 32.0, 128.0, 512.0]), atol=0, rtol=1e-3)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from wavestack import steps
+from wavestack.artifacts import write_json
 from wavestack.params import Parameters, load
 from wavestack.provenance import recorded
 
@@ -46,13 +47,16 @@ def main() -> None:
 
 
 @contextmanager
-def _step(name: str, step: steps.Step, fingerprint: str, reports: Path, inputs: list[Path]) -> Iterator[dict[str, Any]]:
-    """Refuse another step than was asked for, and record this one."""
+def _step(name: str, step: steps.Step, fingerprint: str, reports: Path | None, inputs: list[Path]) -> Iterator[dict[str, Any]]:
+    """Refuse another step than was asked for, and record this one, where it leaves results."""
     if fingerprint and fingerprint != step.fingerprint:
         raise ValueError(
             f"{name}: code or parameters changed after the workflow was started (asked for {fingerprint}, here {step.fingerprint}); "
             "run snakemake again"
         )
+    if reports is None:
+        yield {}
+        return
     with recorded(reports, name, step.settings, step.fingerprint, inputs) as timing:
         yield timing
 
@@ -122,34 +126,36 @@ def budget(reports: Reports, params: Profile = QUICK, override: Overrides = [], 
 
 @app.command()
 def contract(
-    spec: str,
-    budget: Annotated[str, typer.Option(help="Name of a budget of the profile.")],
-    reports: Reports,
+    model: Annotated[
+        str | None, typer.Argument(help="A spec of the profile's models; without it every registered model, lane and mixer.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Name of a budget of the profile; the comparison's, where it is not given.")] = None,
+    reports: Annotated[Path | None, typer.Option(help="Folder for the findings; where it is not given they are only printed.")] = None,
     variant: Annotated[str, typer.Option(help="base, or lanes= with some of the spec's.")] = "base",
     params: Profile = QUICK,
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
     """Check what a model must satisfy before it may train; exit status 1 where it does not."""
-    from dataclasses import asdict
-
-    from wavestack.artifacts import write_json
-    from wavestack.contract import check as check_contract
+    from wavestack.studies.contracts import broken, check_registered, check_spec, table
 
     parameters = load(params, override)
-    name = f"{spec}/{budget}/{variant}"
-    parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
-    with _step(variant, steps.contract(parameters, spec, budget, variant), fingerprint, reports, []):
-        chosen = parameters.specs[spec].variant(variant)
-        findings = check_contract(chosen, parameters.profile.budgets[budget])
-        for finding in findings:
-            print(f"{'holds ' if finding.passed else 'BROKEN'} {finding.check}: {finding.detail}")
-        broken = [finding for finding in findings if not finding.passed]
-        if broken:
-            told = "; ".join(f"{f.check}, position {f.position}, {f.detail}" for f in broken)
-            raise ValueError(f"{name} breaks the contract and will not be trained: {told}")
-        found = [asdict(finding) for finding in findings]
-        write_json(reports / f"{variant}.json", {"spec": spec, "budget": budget, "variant": variant, "findings": found})
+    if model is None:
+        rows = check_registered(parameters)
+        if reports is not None:
+            write_json(reports / "registered.json", rows)
+    else:
+        budget = budget or parameters.profile.studies.comparison.budget
+        name = f"{model}/{budget}/{variant}"
+        parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
+        with _step(variant, steps.contract(parameters, model, budget, variant), fingerprint, reports, []):
+            rows = {name: check_spec(parameters, model, budget, variant)}
+            if reports is not None and not broken(rows):
+                found = {"spec": model, "budget": budget, "variant": variant, "findings": rows[name]}
+                write_json(reports / f"{variant}.json", found)
+    print(table(rows))
+    if broken(rows):
+        raise ValueError("\n".join(["the contract is broken, and these will not be trained:", *broken(rows)]))
 
 
 @app.command()
@@ -192,6 +198,33 @@ def evaluate(
     inputs = [tokens / "manifest.json", data / "best.json"]
     with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs):
         evaluate_run(parameters, chosen, tokens, data, reports)
+
+
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="A final checkpoint: data/<profile>/runs/<run>/best.")],
+    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    tokens: Annotated[int, typer.Option(help="At most so many new tokens; the text may end before.")] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that together have this probability.")] = 0.95,
+    seed: int = 0,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The run's tokenizer.json, where it does not stand with the profile's tokens.")
+    ] = None,
+) -> None:
+    """Continue a prompt with a trained model, token by token."""
+    from wavestack.generation import generate as generate_tokens
+    from wavestack.operations.text import open_checkpoint
+
+    model, text = open_checkpoint(checkpoint, tokenizer)
+    start = [text.end_of_text, *text.encode_batch([prompt])[0].tolist()]
+    drawn = generate_tokens(model, start, tokens, temperature=temperature, top_p=top_p, seed=seed, end=text.end_of_text)
+    print(prompt, end="", flush=True)
+    try:
+        for piece in text.decode_stream(drawn):
+            print(piece, end="", flush=True)
+    finally:
+        print()
 
 
 @app.command()

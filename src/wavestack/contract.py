@@ -22,7 +22,7 @@ from wavestack.lanes.projection import CHUNK
 from wavestack.models.language_model import LanguageModel
 from wavestack.params import Budget, ModelSpec
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2}  # relative; bfloat16 keeps 8 bits of each matrix product's inputs
+TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}  # relative; bfloat16 keeps 8 bits of each matrix product's inputs
 VOCABULARY = 101
 LONGEST = 3 * CHUNK + 7  # positions looked at: three whole chunks and a cut one
 CHUNKS = (1, CHUNK - 2, CHUNK + 1, 3, CHUNK // 2, 1, 1)  # uneven prefill; the rest is taken in steps

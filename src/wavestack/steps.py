@@ -56,7 +56,7 @@ def contract(parameters: Parameters, spec: str, budget: str, variant: str) -> St
         "spec": _spec(chosen),
         "budget": parameters.profile.budgets[budget].model_dump(mode="json", exclude={"tokens"}),
     }
-    return _step(settings, ["wavestack.contract", *chosen.entries])
+    return _step(settings, ["wavestack.studies.contracts", *chosen.entries])
 
 
 def train(parameters: Parameters, run: Run) -> Step:

@@ -10,13 +10,14 @@ End-of-text is one more entry. It stands between documents and is never made fro
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.decoders import DecodeStream
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
@@ -70,6 +71,14 @@ class TextTokenizer:
             if not 0 <= token < self.size:
                 raise ValueError(f"token {token} is not of this vocabulary of {self.size}; decode with the tokenizer of its file")
         return self._fast.decode(ids, skip_special_tokens=False)
+
+    def decode_stream(self, tokens: Iterable[int]) -> Iterator[str]:
+        """The text of tokens as they come: a character whose bytes are spread over tokens is given when it is whole."""
+        stream = DecodeStream(skip_special_tokens=False)
+        for token in tokens:
+            text = stream.step(self._fast, int(token))
+            if text:
+                yield text
 
     def save(self, path: Path) -> None:
         """Write one `tokenizer.json`, in the format of the library `tokenizers`."""

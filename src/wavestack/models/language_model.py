@@ -1,5 +1,7 @@
 """The interface of every language model of the benchmark: whole sequences in training, chunks and single tokens in generation."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,11 +17,15 @@ class LanguageModel(nn.Module):
         breaks: the contract's checks that the model is known to break, by their names. It is registered with these faults.
         names_its_size: its spec names all widths, and no budget solves one: `(vocabulary, context, *, knobs)` constructs it. Any other
             model is constructed by `(vocabulary, hidden, blocks, context, mlp, *, knobs)`.
+        added: names and knobs of lanes that joined the model after it was built.
+        removed: names of lanes that it was built with and has no more.
     """
 
     breaks: frozenset[str] = frozenset()
     names_its_size = False
     context: int
+    added: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    removed: Sequence[str] = ()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits B x S x V for the sequences `tokens` (B x S), each from its start."""
@@ -51,6 +57,14 @@ class LanguageModel(nn.Module):
     def parameter_counts(self) -> tuple[int, int]:
         """All parameters, tied ones once; and those that are no embedding and no output layer, whose size is the vocabulary's."""
         raise NotImplementedError
+
+    def add_lane(self, name: str, **knobs: Any) -> None:
+        """Add a lane to a trained model; ValueError where the model has none."""
+        raise ValueError(f"{type(self).__name__} has no lanes, so '{name}' cannot join it; ask a model of lanes")
+
+    def remove_lane(self, name: str) -> None:
+        """Take a lane out of a trained model; ValueError where the model has none."""
+        raise ValueError(f"{type(self).__name__} has no lanes, so '{name}' cannot be removed; ask a model of lanes")
 
 
 def matrix_flops(module: nn.Module, length: int) -> int:

@@ -44,11 +44,7 @@ class TransformerBlock(Block):
         return self.attention.state_bytes(positions) + (self.convolution.state_bytes(positions) if self.convolution else 0)
 
     def flops(self, length: int) -> int:
-        return (
-            matrix_flops(self, length)
-            + self.attention.flops(length)
-            + (self.convolution.flops(length) if self.convolution else 0)
-        )
+        return matrix_flops(self, length) + self.attention.flops(length) + (self.convolution.flops(length) if self.convolution else 0)
 
 
 class Transformer(ResidualStack):

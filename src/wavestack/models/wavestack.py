@@ -11,6 +11,7 @@ The matrices of all lanes are applied at once, and each lane owns its part of th
 alone and removed again.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -26,8 +27,10 @@ from wavestack.lanes.lane import Lane
 from wavestack.lanes.norm import RMSNorm
 from wavestack.models.language_model import matrix_flops
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
+from wavestack.params import knob_schema
 
 Knobs = dict[str, Any]
+LANE_NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
 class Branch(nn.Module):
@@ -148,8 +151,7 @@ class WaveStack(ResidualStack):
     """A language model of lanes; see the module's docstring for its block.
 
     Attributes:
-        lanes: names and knobs of the base lanes, which the model was trained with.
-        added: names and knobs of the lanes that joined it since.
+        lanes: names and knobs of the base lanes, those of them that it was built with and still has.
     """
 
     def __init__(
@@ -169,10 +171,13 @@ class WaveStack(ResidualStack):
             raise ValueError(f"wavestack: a lane_width of {lane_width} is no whole number of {hidden} channels; change one of them")
         self.lanes = dict(lanes)
         self.added: dict[str, Knobs] = {}
+        self.removed: list[str] = []
         self.lane_width = round(hidden * lane_width)
         chosen = lanes or {"identity": {}}  # without lanes v passes on as it is
         stack = [
-            WaveStackBlock(hidden, context, mlp, {name: self._lane(name, knobs, context) for name, knobs in chosen.items()}, mixer, convolution)
+            WaveStackBlock(
+                hidden, context, mlp, {name: self._lane(name, knobs, context) for name, knobs in chosen.items()}, mixer, convolution
+            )
             for _ in range(blocks)
         ]
         super().__init__(vocabulary, hidden, context, stack)
@@ -190,12 +195,17 @@ class WaveStack(ResidualStack):
         Raises:
             ValueError: the name is taken or no lane's, or the knobs do not fit.
         """
-        present = (*self.blocks[0].branches, *self.blocks[0].added)
+        present = self._present()
         if name in present:
             raise ValueError(f"a lane named '{name}' is there already (lanes: {', '.join(present)}); add it under another name with lane=")
-        for block in self.blocks:
-            block.add(name, self._lane(name, knobs, self.context))
-        self.added[name] = knobs
+        if not re.fullmatch(LANE_NAME, name):
+            raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
+        filled = knob_schema(registry.lane_entry(name, knobs))(**{key: value for key, value in knobs.items() if key != "lane"}).model_dump()
+        filled |= {"lane": knobs["lane"]} if "lane" in knobs else {}
+        lanes = [self._lane(name, filled, self.context) for _ in self.blocks]
+        for block, lane in zip(self.blocks, lanes, strict=True):
+            block.add(name, lane)
+        self.added[name] = filled
 
     def remove_lane(self, name: str) -> None:
         """Take a lane out of every block. Without an added one the model is what it was before, bit for bit, if nothing else was trained.
@@ -203,15 +213,21 @@ class WaveStack(ResidualStack):
         Raises:
             ValueError: there is no such lane, it is the last one, or the mixer cannot go on without it.
         """
-        present = (*self.blocks[0].branches, *self.blocks[0].added)
-        if name not in present:
-            raise ValueError(f"there is no lane named '{name}' to remove; lanes: {', '.join(present)}")
+        if name not in self._present():
+            raise ValueError(f"there is no lane named '{name}' to remove; lanes: {', '.join(self._present())}")
         if list(self.blocks[0].branches) == [name]:
-            raise ValueError(f"'{name}' is the last lane that the model was trained with, and cannot be removed")
+            raise ValueError(f"'{name}' is the last lane that the model was built with, and cannot be removed")
         for block in self.blocks:
             block.remove(name)
-        self.added.pop(name, None)
-        self.lanes.pop(name, None)
+        if name in self.added:
+            del self.added[name]
+        else:
+            del self.lanes[name]
+            self.removed.append(name)
+
+    def _present(self) -> tuple[str, ...]:
+        """Names of all lanes, the base ones first."""
+        return (*self.blocks[0].branches, *self.blocks[0].added)
 
     def freeze_except(self, *names: str) -> None:
         """Train the lanes of these names alone: what reads, weighs and writes them, in every block. All else gets no gradient.
@@ -220,8 +236,8 @@ class WaveStack(ResidualStack):
             ValueError: there is no such lane.
         """
         for name in names:
-            if name not in self.lanes and name not in self.added:
-                raise ValueError(f"there is no lane named '{name}' to train; lanes: {', '.join((*self.lanes, *self.added))}")
+            if name not in self._present():
+                raise ValueError(f"there is no lane named '{name}' to train; lanes: {', '.join(self._present())}")
         self.requires_grad_(False)
         for block in self.blocks:
             for name in names:

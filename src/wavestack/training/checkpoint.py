@@ -2,8 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,39 @@ class Architecture:
     spec: ModelSpec
     budget: Budget
     vocabulary: int
+    removed: tuple[str, ...] = ()  # lanes of the spec that were taken out of the trained model
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # names and knobs of lanes that joined it
 
     def build(self) -> LanguageModel:
-        return budgets.build(self.spec, self.budget, self.vocabulary)
+        model = budgets.build(self.spec, self.budget, self.vocabulary)
+        for name in self.removed:
+            model.remove_lane(name)
+        for name, knobs in self.added.items():
+            model.add_lane(name, **knobs)
+        return model
+
+    def of(self, model: LanguageModel) -> "Architecture":
+        """This architecture with the lanes that a model built from it has now."""
+        return replace(self, removed=tuple(model.removed), added=dict(model.added))
 
     def to_json(self) -> dict[str, Any]:
-        return {"spec": asdict(self.spec), "budget": self.budget.model_dump(), "vocabulary": self.vocabulary}
+        return {
+            "spec": asdict(self.spec),
+            "budget": self.budget.model_dump(),
+            "vocabulary": self.vocabulary,
+            "removed": list(self.removed),
+            "added": {name: dict(knobs) for name, knobs in self.added.items()},
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Architecture":
-        return cls(ModelSpec(**content["spec"]), Budget(**content["budget"]), content["vocabulary"])
+        return cls(
+            ModelSpec(**content["spec"]),
+            Budget(**content["budget"]),
+            content["vocabulary"],
+            tuple(content.get("removed", ())),
+            content.get("added", {}),
+        )
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -58,13 +81,37 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_file(weights), facts
 
 
+def save_model(path: Path, model: LanguageModel, architecture: Architecture, facts: Mapping[str, Any]) -> None:
+    """Write a final checkpoint of a model built from an architecture, with the lanes that it has now."""
+    save(path, model.state_dict(), {**facts, "architecture": architecture.of(model).to_json()})
+
+
 def load_model(path: Path) -> LanguageModel:
-    """The model of a final checkpoint (`best` or `last`), in evaluation mode."""
+    """The model of a final checkpoint (`best` or `last`), in evaluation mode.
+
+    Raises:
+        ValueError: naming the file, where it is missing, cut, changed, no final checkpoint, or of other lanes than it says.
+    """
     tensors, facts = load(path)
+    if "architecture" not in facts:
+        raise ValueError(f"{path} is no final checkpoint; expected the best or last of a run")
+    architecture = Architecture.from_json(facts["architecture"])
     with torch.device("cpu"):
-        model = Architecture.from_json(facts["architecture"]).build()
-    model.load_state_dict(tensors)
+        model = architecture.build()
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        held, expected = _lanes(tensors), _lanes(model.state_dict())
+        raise ValueError(
+            f"{path} does not fit the architecture in its JSON: it holds the lanes {held}, and {expected} are expected; "
+            "restore both files from one run"
+        ) from error
     return model.eval()
+
+
+def _lanes(names: Iterable[str]) -> str:
+    lanes = {name.split(".")[3] for name in names if name.startswith(("blocks.0.branches.", "blocks.0.added."))}
+    return ", ".join(sorted(lanes)) or "(none)"
 
 
 class Checkpoints:

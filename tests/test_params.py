@@ -184,8 +184,8 @@ def test_knobs_are_filled_in_with_their_defaults(tmp_path):
     profile["studies"] = {"comparison": {"corpora": ["pydocs"], "specs": ["a", "b"], "budget": "tiny", "seeds": [0]}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
     parameters = load(tmp_path / "mine.yaml")
-    assert parameters.specs["a"].knobs == {"lanes": {"fourier": {"frequencies": 16}}, "mixer": "gated", "convolution": 4}
-    assert parameters.specs["b"].knobs == {"head_width": 64}
+    assert parameters.specs["a"].knobs == {"lanes": {"fourier": {"frequencies": 16}}, "mixer": "gated", "convolution": 4, "lane_width": 0.375}
+    assert parameters.specs["b"].knobs == {"head_width": 64, "convolution": 0}
     assert parameters.name == "mine"
 
 
@@ -222,7 +222,7 @@ def test_what_is_no_run_is_refused(path):
         ("pydoc/wavestack/tiny/base/seed0", "unknown corpus 'pydoc'; did you mean 'pydocs'"),
         ("pydocs/wavestak/tiny/base/seed0", "unknown spec 'wavestak'; did you mean 'wavestack'"),
         ("pydocs/wavestack/large/base/seed0", "unknown budget 'large'"),
-        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected base, or lanes= with some of chebyshev, fourier, wavelet"),
+        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected base, or lanes= with some of fourier, recall, wavelet"),
         ("pydocs/transformer/tiny/lanes=none/seed0/..", "is not a run"),
     ],
 )

@@ -51,7 +51,7 @@ def test_what_is_imported_counts(package):
     """The projection is not named by anyone; the lanes import it, and the wavelet does not."""
     wavelet = "wavestack.lanes.wavelet:Wavelet"
     before = {entry: code_fingerprint([entry]) for entry in (CHEBYSHEV, FOURIER, wavelet)}
-    edit(package, "lanes/projection.py", "torch.tril(queries @ keys.mT)", "torch.tril(queries @ keys.mT, -1)")
+    edit(package, "lanes/projection.py", "(queries @ keys.mT).tril_()", "torch.tril(queries @ keys.mT, -1)")
     changed = {entry for entry, mark in before.items() if code_fingerprint([entry]) != mark}
     assert changed == {CHEBYSHEV, FOURIER}
 

@@ -68,8 +68,8 @@ class Sample:
 
 def check(spec: ModelSpec, budget: Budget, seed: int = 0) -> list[Finding]:
     """All checks of a spec at a budget. Nothing in them depends on the vocabulary, so a small one serves."""
-    models = [budgets.build(spec, budget, VOCABULARY) for _ in range(2)]
-    return [*check_model(*models, VOCABULARY, seed), parameter_count(spec, budget, VOCABULARY)]
+    model, twin = (budgets.build(spec, budget, VOCABULARY) for _ in range(2))
+    return [*check_model(model, twin, VOCABULARY, seed), parameter_count(spec, budget, VOCABULARY)]
 
 
 def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed: int = 0) -> list[Finding]:
@@ -87,15 +87,15 @@ def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed
         tokens = torch.randint(vocabulary, (2, min(LONGEST, model.context)), generator=generator)
         other = (tokens + torch.randint(1, vocabulary, tokens.shape, generator=generator)) % vocabulary
         sample = Sample(tokens, other, precision, generator)
-        for name, differences in CHECKS.items():
+        for name, look in CHECKS.items():
             declared = name in model.breaks
             if declared and precision != "float32":
                 continue  # a known break is looked for where it shows: beyond float32's tolerance
             with torch.set_grad_enabled(name == "causality by gradient"), autocast("cpu", precision):
-                findings.append(_found(name, precision, declared, differences(model, sample)))
+                findings.append(_found(name, precision, declared, look(model, sample)))
     with torch.no_grad():
-        differences = save_and_load(model, twin, tokens)
-    return [*findings, _found("save and load", "float32", "save and load" in model.breaks, differences)]
+        saved = save_and_load(model, twin, tokens)
+    return [*findings, _found("save and load", "float32", "save and load" in model.breaks, saved)]
 
 
 def _found(name: str, precision: str, declared: bool, differences: Iterable[Difference]) -> Finding:
@@ -123,7 +123,7 @@ def causality_by_gradient(model: LanguageModel, sample: Sample) -> Iterator[Diff
     x = model.embed(sample.tokens).detach().requires_grad_()
     logits = model.advance_embedded(x)[0]
     weights = torch.randn(logits.shape[-1], generator=sample.generator)
-    for t in _straddling(sample.tokens.shape[1] - 1):
+    for t in _straddling(sample.tokens.shape[1] - 2):  # at least one position after t
         gradient = torch.autograd.grad((logits[:, t].float() @ weights).sum(), x, retain_graph=True)[0]
         scale = gradient.abs().max()
         later = gradient[:, t + 1 :] / scale

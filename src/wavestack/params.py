@@ -553,7 +553,7 @@ def _lane(name: Any, raw: Any, file: str, at: tuple, errors: list[str]) -> dict[
     """The knobs of a lane, filled in. With the knob `lane` it may bear any name and be any lane, one of a user's own by `module:Class`."""
     kind = raw.get("lane", name) if isinstance(raw, dict) else name
     if not isinstance(kind, str) or ":" not in kind:
-        entry = _entry(registry.LANES, kind, file, at, errors)
+        entry = _entry(registry.LANES, kind, file, at[:-1] if kind == name else (*at, "lane"), errors)
     else:
         entry = kind
         try:
@@ -582,7 +582,7 @@ def _knobs(entry: str, given: Any, file: str, at: tuple, errors: list[str]) -> d
 @cache
 def knob_schema(entry: str) -> type[Strict]:
     """The schema of a constructor's keyword-only arguments."""
-    constructor: Callable = registry.load(entry).__init__  # type: ignore[misc]
+    constructor: Callable = registry.load(entry).__init__
     knobs = {
         name: (argument.annotation, ... if argument.default is inspect.Parameter.empty else argument.default)
         for name, argument in inspect.signature(constructor, eval_str=True).parameters.items()

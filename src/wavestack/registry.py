@@ -5,10 +5,10 @@ those who do not use it, and this file is no part of any run's fingerprint (a ru
 """
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 MODELS = {
@@ -40,7 +40,7 @@ MIXERS = {
 }
 
 
-def load(entry: str) -> type:
+def load(entry: str) -> Any:
     """The class that a `module:Class` string names.
 
     Raises:
@@ -68,14 +68,14 @@ def lane_entry(name: str, knobs: Mapping[str, Any]) -> str:
     raise ValueError(f"'{kind}' is no lane; known: {', '.join(LANES)}, or 'module:Class' for one of your own")
 
 
-def lane(name: str, knobs: Mapping[str, Any]) -> type:
+def lane(name: str, knobs: Mapping[str, Any]) -> Any:
     """The class of a lane."""
     return load(lane_entry(name, knobs))
 
 
 @contextmanager
 def _working_directory_importable() -> Iterator[None]:
-    here = os.getcwd()
+    here = str(Path.cwd())
     added = here not in sys.path
     if added:
         sys.path.append(here)

@@ -53,7 +53,7 @@ def test_what_cannot_fit_is_out_of_memory(request_of):
 def test_any_other_failure_keeps_its_last_line(request_of):
     found = lengths._in_fresh_process(dataclasses.replace(request_of, length=1000), 60)
     assert found["status"] == "failed"
-    assert "longer than the model's context of 32" in found["reason"]
+    assert "is beyond its context of 32" in found["reason"]
 
 
 def test_one_failed_process_is_the_result_of_the_point():

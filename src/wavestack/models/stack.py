@@ -1,8 +1,8 @@
 """A stack of residual blocks between tied embeddings: what the deep WaveStack and the transformer have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,7 +47,7 @@ class ResidualStack(LanguageModel):
         super().__init__()
         self.context = context
         self.embedding = nn.Embedding(vocabulary, hidden)
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = RMSNorm(hidden)
         self._initialise()
 

@@ -13,7 +13,7 @@ alone and removed again.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -101,8 +101,9 @@ class WaveStackBlock(Block):
         width = next(iter(lanes.values())).hidden
         self.gain = float(len(lanes))  # gates start with weights of 1/L
         self.norm = RMSNorm(hidden)
-        self.branches = nn.ModuleDict({name: Branch(hidden, context, lane, convolution, self.gain) for name, lane in lanes.items()})
-        self.added = nn.ModuleDict()
+        branches = {name: Branch(hidden, context, lane, convolution, self.gain) for name, lane in lanes.items()}
+        self.branches = cast(dict[str, Branch], nn.ModuleDict(branches))
+        self.added = cast(dict[str, AddedBranch], nn.ModuleDict())
         self.mixer = registry.load(registry.MIXERS[mixer])(hidden, len(lanes), width, context)
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
@@ -153,6 +154,8 @@ class WaveStack(ResidualStack):
     Attributes:
         lanes: names and knobs of the base lanes, those of them that it was built with and still has.
     """
+
+    blocks: Sequence[WaveStackBlock]
 
     def __init__(
         self,

@@ -184,7 +184,8 @@ def test_knobs_are_filled_in_with_their_defaults(tmp_path):
     profile["studies"] = {"comparison": {"corpora": ["pydocs"], "specs": ["a", "b"], "budget": "tiny", "seeds": [0]}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
     parameters = load(tmp_path / "mine.yaml")
-    assert parameters.specs["a"].knobs == {"lanes": {"fourier": {"frequencies": 16}}, "mixer": "gated", "convolution": 4, "lane_width": 0.375}
+    lanes = {"fourier": {"frequencies": 16}}
+    assert parameters.specs["a"].knobs == {"lanes": lanes, "mixer": "gated", "convolution": 4, "lane_width": 0.375}
     assert parameters.specs["b"].knobs == {"head_width": 64, "convolution": 0}
     assert parameters.name == "mine"
 

@@ -1,97 +1,183 @@
+"""The blocks' formulas written out, their first weights, and what they refuse."""
+
 import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import silu
 
+from tests.lanes import naive
 from wavestack import budget as budgets
-from wavestack.models.mixer import GatedMixer
-from wavestack.models.transformer import Transformer, rotary_tables, rotate
+from wavestack import contract
+from wavestack.lanes.attention import rotary_table, rotate
+from wavestack.models.transformer import Transformer
+from wavestack.models.wavestack import WaveStack
 from wavestack.params import ModelSpec
 
 
+def rms(x: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    return x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * weight
+
+
+def swiglu(x: Tensor, mlp: nn.Module) -> Tensor:
+    return (silu(x @ mlp.gate.weight.T) * (x @ mlp.up.weight.T)) @ mlp.out.weight.T
+
+
+def view(branch: nn.Module, u: Tensor) -> Tensor:
+    """norm(lane(silu(short_causal_conv(inputs(u)))))"""
+    return rms(branch.lane(silu(naive.causal_filter(u @ branch.inputs.weight.T, branch.convolution.weight)))[0])
+
+
+def written(branch: nn.Module, u: Tensor, mixed: Tensor) -> Tensor:
+    return (branch.gain * silu(u @ branch.z.weight.T) * mixed) @ branch.out.weight.T
+
+
+def random_block(model: nn.Module) -> nn.Module:
+    """Gains and filters start at values that would hide a fault."""
+    contract.randomise(model, 0)
+    return model.blocks[0]
+
+
 def test_wavestack_block_is_its_formula(wavestack, budget):
-    """The block of the docstring, written out for one block with the module's own weights."""
-    torch.manual_seed(0)
-    model = budgets.build(wavestack, budget, 50)
-    block = model.blocks[0]
+    block = random_block(budgets.build(wavestack, budget, 50))
     x = torch.randn(2, 20, budget.hidden)
-
-    def rms(value, norm):
-        return value / (value.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * norm.weight
-
-    u = rms(x, block.norm)
-    taps = block.convolution.weight
-    padded = torch.cat([torch.zeros(2, 2, budget.hidden), u], 1)
-    v = nn.functional.silu(sum(taps[k] * padded[:, 2 - k : 22 - k] for k in range(3)))
+    u = rms(x, block.norm.weight)
     gates = torch.softmax(u @ block.mixer.gate.weight.T, -1)
-    m = sum(
-        gates[..., i : i + 1] * (rms(block.lanes[name](v)[0], block.norms[name]) @ block.projections[name].weight.T)
-        for i, name in enumerate(("chebyshev", "fourier", "wavelet"))
-    )
-    y = x + (nn.functional.silu(u @ block.z.weight.T) * m) @ block.out.weight.T
-    w = rms(y, block.mlp_norm)
-    y = y + (nn.functional.silu(w @ block.mlp.gate.weight.T) * (w @ block.mlp.up.weight.T)) @ block.mlp.out.weight.T
-    torch.testing.assert_close(block(x), y, atol=1e-5, rtol=1e-5)
+    assert list(block.branches) == ["chebyshev", "fourier", "wavelet"]
+    y = x
+    for place, branch in enumerate(block.branches.values()):
+        assert len(branch.convolution.weight) == 3
+        y = y + written(branch, u, gates[..., place, None] * view(branch, u))
+    y = y + swiglu(rms(y, block.mlp_norm.weight), block.mlp)
+    torch.testing.assert_close(block(x)[0], y, atol=2e-5, rtol=1e-5)
 
 
-def test_without_lanes_the_block_passes_v_on(wavestack, budget):
-    block = budgets.build(wavestack.variant("lanes=none"), budget, 50).blocks[0]
+@pytest.mark.parametrize("mixer", ["gated", "sigmoid"])
+def test_a_block_with_an_added_lane_is_its_formula(wavestack, budget, mixer):
+    """The base lanes' sum, and the added lane under exp(g) / sum of the base lanes' exp(g), or under its own sigmoid."""
+    model = budgets.build(ModelSpec("wavestack", {**wavestack.knobs, "mixer": mixer}), budget, 50)
+    model.add_lane("recall", features=4)
+    block = random_block(model)
+    x = torch.randn(2, 20, budget.hidden)
+    u = rms(x, block.norm.weight)
+    base, g = u @ block.mixer.gate.weight.T, u @ block.added["recall"].gate.weight.T
+    if mixer == "gated":
+        weights, weight = base.exp() / base.exp().sum(-1, keepdim=True), g.exp() / base.exp().sum(-1, keepdim=True)
+    else:
+        weights, weight = 1 / (1 + (-base).exp()), 1 / (1 + (-g).exp())
+    y = x + written(block.added["recall"], u, weight * view(block.added["recall"], u))
+    for place, branch in enumerate(block.branches.values()):
+        y = y + written(branch, u, weights[..., place, None] * view(branch, u))
+    y = y + swiglu(rms(y, block.mlp_norm.weight), block.mlp)
+    torch.testing.assert_close(block(x)[0], y, atol=2e-5, rtol=1e-5)
+
+
+def test_without_lanes_the_block_falls_back_on_an_identity_branch(wavestack, budget):
+    block = random_block(budgets.build(wavestack.variant("lanes=none"), budget, 50))
+    assert list(block.branches) == ["identity"]
+    branch = block.branches["identity"]
     x = torch.randn(1, 9, budget.hidden)
-    u = block.norm(x)
-    v = nn.functional.silu(block.convolution(u)[0])
-    y = x + block.out(nn.functional.silu(block.z(u)) * v)
-    torch.testing.assert_close(block(x), y + block.mlp(block.mlp_norm(y)))
+    u = rms(x, block.norm.weight)
+    passed_on = rms(silu(naive.causal_filter(u @ branch.inputs.weight.T, branch.convolution.weight)))
+    y = x + written(branch, u, passed_on)  # the only gate is 1
+    y = y + swiglu(rms(y, block.mlp_norm.weight), block.mlp)
+    torch.testing.assert_close(block(x)[0], y, atol=1e-5, rtol=1e-5)
 
 
-def test_gates_are_a_distribution_and_weigh_the_views():
-    mixer = GatedMixer(4, 3)
-    u, views = torch.randn(2, 5, 4), [torch.randn(2, 5, 4) for _ in range(3)]
-    weights = mixer.weights(u)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 5))
-    torch.testing.assert_close(mixer(u, views), sum(weights[..., i : i + 1] * view for i, view in enumerate(views)))
+@pytest.mark.parametrize("convolution", [0, 4])
+def test_transformer_block_is_its_formula(convolution):
+    block = random_block(Transformer(40, 16, 1, 32, 8, head_width=8, convolution=convolution))
+    x = torch.randn(2, 12, 16)
+    u = rms(x, block.norm.weight)
+    if convolution:
+        u = naive.causal_filter(u, block.convolution.weight)
+    q, k, v = (u @ block.qkv.weight.T).double().view(2, 12, 3, 2, 8).permute(2, 0, 3, 1, 4)  # B x heads x S x width
+    q, k = naive.rotary(rms(q, block.attention.query_norm.weight)), naive.rotary(rms(k, block.attention.key_norm.weight))
+    y = x + naive.attention(q, k, v, None).transpose(1, 2).reshape(2, 12, 16).float() @ block.out.weight.T
+    y = y + swiglu(rms(y, block.mlp_norm.weight), block.mlp)
+    torch.testing.assert_close(block(x)[0], y, atol=2e-5, rtol=1e-5)
 
 
 def test_rotary_scores_depend_on_the_distance_alone():
-    cosine, sine = rotary_tables(32, 8)
-    q, k = torch.randn(8), torch.randn(8)
+    angles = rotary_table(32, 8)
+    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 
     def score(t, s):
-        return rotate(q, cosine[t], sine[t]) @ rotate(k, cosine[s], sine[s])
+        return (rotate(q, angles[t : t + 1]) * rotate(k, angles[s : s + 1])).sum().item()
 
-    assert score(9, 4).item() == pytest.approx(score(29, 24).item(), abs=1e-5)
-    assert score(9, 4).item() != pytest.approx(score(9, 3).item(), abs=1e-3)
-
-
-def test_attention_equals_the_explicit_softmax(budget):
-    torch.manual_seed(0)
-    model = Transformer(40, 16, 1, 32, 8, head_width=8)
-    block = model.blocks[0]
-    x = torch.randn(1, 12, 16)
-    q, k, v = (block.norm(x) @ block.qkv.weight.T).view(1, 12, 3, 2, 8).permute(2, 0, 3, 1, 4)
-    cosine, sine = rotary_tables(32, 8)
-    q, k = rotate(block.query_norm(q), cosine[:12], sine[:12]), rotate(block.key_norm(k), cosine[:12], sine[:12])
-    scores = (q @ k.mT / math.sqrt(8)).masked_fill(torch.ones(12, 12).triu(1).bool(), float("-inf"))
-    y = x + (scores.softmax(-1) @ v).transpose(1, 2).reshape(1, 12, 16) @ block.out.weight.T
-    torch.testing.assert_close(block(x), y + block.mlp(block.mlp_norm(y)), atol=1e-5, rtol=1e-4)
+    assert score(9, 4) == pytest.approx(score(29, 24), abs=1e-5)
+    assert score(9, 4) != pytest.approx(score(9, 3), abs=1e-3)
 
 
-def test_initial_weights(transformer, budget):
+class TestInitialWeights:
     """0.02 everywhere, divided by sqrt(2 blocks) where the residual stream is written; the first loss is that of guessing."""
-    torch.manual_seed(0)
-    wide = budget.model_copy(update={"hidden": 128, "parameters": 800_000})
-    model = budgets.build(ModelSpec("transformer", {"head_width": 32}), wide, 1000)
-    assert model.embedding.weight.std().item() == pytest.approx(0.02, rel=0.02)
-    assert model.blocks[0].qkv.weight.std().item() == pytest.approx(0.02, rel=0.03)
-    for layer in (model.blocks[0].out, model.blocks[1].mlp.out):
-        assert layer.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * wide.blocks), rel=0.03)
-    x = torch.randint(1000, (4, 32))
-    loss = nn.functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten()).item()
-    assert loss == pytest.approx(math.log(1000), abs=0.1)
+
+    @pytest.fixture
+    def wide(self, budget):
+        return budget.model_copy(update={"hidden": 128, "parameters": 800_000})
+
+    @staticmethod
+    def first_loss(model):
+        x = torch.randint(1000, (4, 32))
+        return nn.functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten()).item()
+
+    def test_transformer(self, wide):
+        torch.manual_seed(0)
+        model = budgets.build(ModelSpec("transformer", {"head_width": 32}), wide, 1000)
+        assert model.embedding.weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert model.blocks[0].qkv.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        for layer in (model.blocks[0].out, model.blocks[1].mlp.out):
+            assert layer.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * wide.blocks), rel=0.03)
+        assert self.first_loss(model) == pytest.approx(math.log(1000), abs=0.1)
+
+    def test_wavestack(self, wavestack, wide):
+        torch.manual_seed(0)
+        model = budgets.build(wavestack, wide, 1000)
+        branch = model.blocks[1].branches["fourier"]
+        for layer in (branch.inputs, branch.z, model.blocks[1].mlp.up):
+            assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        for layer in (branch.out, model.blocks[1].mlp.out):
+            assert layer.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * wide.blocks), rel=0.05)
+        assert torch.equal(branch.gain, torch.full((48,), 3.0))  # three lanes, each under a gate of about a third
+        assert self.first_loss(model) == pytest.approx(math.log(1000), abs=0.1)
 
 
-def test_too_long_a_sequence_and_heads_that_do_not_fit_are_refused(wavestack, budget):
-    with pytest.raises(ValueError, match="33 tokens is longer than the model's context of 32"):
-        budgets.build(wavestack, budget, 50)(torch.zeros(1, 33, dtype=torch.long))
-    with pytest.raises(ValueError, match="16 is no multiple of head_width 12"):
-        budgets.build(ModelSpec("transformer", {"head_width": 12}), budget, 50)
+class TestTooLong:
+    @pytest.mark.parametrize("lane", ["chebyshev", "fourier"])
+    def test_a_basis_ends_at_t(self, wavestack, budget, lane):
+        self.refuses(budgets.build(wavestack.variant(f"lanes={lane}"), budget, 50), "or train with a larger context$")
+
+    def test_attention_ends_at_t(self, transformer, budget):
+        self.refuses(budgets.build(transformer, budget, 50), "train with a larger context, or use a window$")
+
+    @staticmethod
+    def refuses(model, remedy):
+        message = f"position 32 is beyond its context of 32; shorten the input.*{remedy}"
+        with pytest.raises(ValueError, match=message):
+            model(torch.zeros(1, 33, dtype=torch.long))
+        _, state = model.advance(torch.zeros(1, 32, dtype=torch.long))
+        with pytest.raises(ValueError, match=message):
+            model.advance(torch.zeros(1, 1, dtype=torch.long), state)
+
+    def test_wavelets_go_on(self, wavestack, budget):
+        model = budgets.build(wavestack.variant("lanes=wavelet"), budget, 50)
+        tokens = torch.randint(50, (1, 80))
+        logits, state = model.advance(tokens[:, :32])
+        later, _ = model.advance(tokens[:, 32:], state)
+        torch.testing.assert_close(torch.cat([logits, later], 1), model(tokens), atol=1e-6, rtol=1e-4)
+
+
+class TestWidths:
+    def test_heads_that_do_not_fit(self, budget):
+        with pytest.raises(ValueError, match="a width of 16 is no multiple of head_width 12"):
+            budgets.build(ModelSpec("transformer", {"head_width": 12}), budget, 50)
+
+    @pytest.mark.parametrize("share", [0.3, 0.01, 1e-12])
+    def test_a_share_that_is_no_whole_number_of_channels(self, share):
+        with pytest.raises(ValueError, match="is no whole number of 16 channels; change one of them"):
+            WaveStack(50, 16, 1, 32, 8, lanes={}, lane_width=share)
+
+    def test_a_share_whose_product_is_rounded(self):
+        """200 * 0.55 is 110.00000000000001."""
+        assert WaveStack(50, 200, 1, 32, 8, lanes={}, lane_width=0.55).lane_width == 110

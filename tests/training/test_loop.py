@@ -41,14 +41,18 @@ def test_learning_rate_by_hand():
 
 def test_decay_is_on_matrices_only(architecture):
     model = architecture.build()
+    model.add_lane("recall", features=4)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, free = ({names[id(p)] for p in group["params"]} for group in adamw(model, TRAINING).param_groups)
     assert "embedding.weight" in free
     assert {name for name in decayed if not name.endswith(".weight")} == set()
     assert "blocks.0.mlp.up.weight" in decayed
-    assert "blocks.0.lanes.fourier.gains" in free
-    assert "blocks.0.lanes.wavelet.weights" in free
-    assert "blocks.0.convolution.weight" in free
+    for layer in ("branches.fourier.inputs", "branches.fourier.out", "mixer.gate", "added.recall.z", "added.recall.gate"):
+        assert f"blocks.0.{layer}.weight" in decayed
+    assert "blocks.0.branches.fourier.lane.gains" in free
+    assert "blocks.0.branches.wavelet.lane.weights" in free
+    assert "blocks.0.branches.wavelet.convolution.weight" in free
+    assert {"blocks.0.branches.fourier.gain", "blocks.0.added.recall.gain"} <= free
     assert "blocks.0.norm.weight" in free
     assert decayed | free == set(names.values())
 
@@ -176,6 +180,11 @@ class TestCheckpoints:
         save(tmp_path / "best", model.state_dict(), {"architecture": architecture.to_json()})
         x = torch.randint(257, (2, 30))
         assert torch.equal(load_model(tmp_path / "best")(x), model.eval()(x))
+
+    def test_a_resumable_checkpoint_is_no_final_one(self, architecture, tmp_path):
+        Checkpoints(tmp_path, "mark").save(1, architecture.build().state_dict(), {})
+        with pytest.raises(ValueError, match="step00000001 is no final checkpoint; expected the best or last of a run"):
+            load_model(tmp_path / "step00000001")
 
     @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "json"])
     def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(self, tmp_path, caplog, damage):

@@ -116,7 +116,7 @@ def edit(project: Path, module: str, old: str, new: str) -> None:
 
 
 def test_a_comment_and_a_new_unused_lane_rerun_nothing(restored):
-    edit(restored, "lanes/wavelet.py", "        approximation, y", "        # a remark\n        approximation, y")
+    edit(restored, "lanes/wavelet.py", "        return causal_filter", "        # a remark\n        return causal_filter")
     (restored / "src/wavestack/lanes/new.py").write_text("class New: ...\n")
     edit(restored, "registry.py", "LANES = {", 'LANES = {\n    "new": "wavestack.lanes.new:New",')
     done = snakemake(restored, "--cores", "-n")
@@ -124,7 +124,7 @@ def test_a_comment_and_a_new_unused_lane_rerun_nothing(restored):
 
 
 def test_a_changed_formula_reruns_exactly_the_runs_that_use_it(restored):
-    edit(restored, "lanes/wavelet.py", "tap / sqrt(2) for tap in filters.dec_hi", "tap / sqrt(3) for tap in filters.dec_hi")
+    edit(restored, "lanes/wavelet.py", "numpy.array(filters.dec_hi) / 2**0.5", "numpy.array(filters.dec_hi) / 3**0.5")
     jobs = planned(restored)
     assert jobs["train"] == {"pydocs/wavestack/tiny/base/seed0", "pydocs/wavestack/tiny/lanes=wavelet/seed0"}
     assert jobs["evaluate"] == jobs["train"]

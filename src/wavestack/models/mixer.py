@@ -74,7 +74,7 @@ class GatedMixer(Mixer):
 
     def without(self, place: int) -> None:
         kept = [lane for lane in range(self.gate.out_features) if lane != place]
-        self.gate.weight = nn.Parameter(self.gate.weight[kept].detach().clone())
+        self.gate.weight = nn.Parameter(self.gate.weight.detach()[kept], requires_grad=self.gate.weight.requires_grad)
         self.gate.out_features -= 1
 
 

@@ -2,9 +2,9 @@
 
 u   = norm(x)
 v_l = silu(short_causal_conv(inputs_l(u)))                 # for each lane l, as many channels as it reads
-y_l = norm(lane_l(v_l))                                    # W channels
+y_l = norm(lane_l(v_l))                                    # W channels, of mean square 1
 m   = mixer(u, y)                                          # gated: softmax(gate(u))_l * y_l
-x   = x + sum_l out_l(silu(z_l(u)) * m_l)
+x   = x + sum_l out_l(gain_l * silu(z_l(u)) * m_l)
 x   = x + swiglu(norm(x))
 
 The matrices of all lanes are applied at once, and each lane owns its part of them, so that lanes can be added to a trained model, trained
@@ -13,6 +13,7 @@ alone and removed again.
 
 import re
 from collections.abc import Mapping, Sequence
+from math import isclose
 from typing import Annotated, Any, NamedTuple, cast
 
 import torch
@@ -41,7 +42,7 @@ class Branch(nn.Module):
         self.lane = lane
         self.inputs = nn.Linear(hidden, lane.inputs, bias=False)
         self.convolution = ShortConvolution(lane.inputs, context, width=convolution)
-        self.gain = nn.Parameter(torch.full((lane.hidden,), gain))  # of the norm on the lane's view
+        self.gain = nn.Parameter(torch.full((lane.hidden,), gain))  # of the lane's view, once it is mixed
         self.z = nn.Linear(hidden, lane.hidden, bias=False)
         self.out = nn.Linear(lane.hidden, hidden, bias=False)
 
@@ -125,7 +126,8 @@ class WaveStackBlock(Block):
 
     def add(self, name: str, lane: Lane) -> None:
         hidden, like = self.norm.weight.shape[0], next(iter(self.branches.values())).convolution
-        self.added[name] = AddedBranch(hidden, lane.context, lane, len(like.weight), self.gain).to(self.norm.weight.device)
+        branch = AddedBranch(hidden, lane.context, lane, len(like.weight), self.gain)
+        self.added[name] = branch.to(self.norm.weight).train(self.training)  # device and dtype, too
 
     def remove(self, name: str) -> None:
         if name in self.added:
@@ -146,6 +148,18 @@ class WaveStackBlock(Block):
     def flops(self, length: int) -> int:
         branches = sum(branch.flops(length) for branch in (*self.branches.values(), *self.added.values()))
         return branches + self.mixer.flops(length) + matrix_flops(self.mlp, length)
+
+
+def _check_name(name: str) -> None:
+    """Refuse what cannot name a lane: it becomes part of the names of tensors, folders and variants.
+
+    Raises:
+        ValueError: saying why.
+    """
+    if not re.fullmatch(LANE_NAME, name):
+        raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
+    if hasattr(nn.ModuleDict, name) or name == "training":
+        raise ValueError(f"'{name}' cannot name a lane, since PyTorch's modules have an attribute of that name; choose another one")
 
 
 class WaveStack(ResidualStack):
@@ -170,12 +184,15 @@ class WaveStack(ResidualStack):
         convolution: Annotated[int, Field(ge=1)] = 4,
         lane_width: Annotated[float, Field(gt=0, le=1)] = 0.375,  # share of the hidden width
     ):
-        if hidden * lane_width % 1:
+        width = round(hidden * lane_width)
+        if width < 1 or not isclose(hidden * lane_width, width):  # 200 * 0.55 is 110.00000000000001
             raise ValueError(f"wavestack: a lane_width of {lane_width} is no whole number of {hidden} channels; change one of them")
+        for name in lanes:
+            _check_name(name)
         self.lanes = dict(lanes)
         self.added: dict[str, Knobs] = {}
         self.removed: list[str] = []
-        self.lane_width = round(hidden * lane_width)
+        self.lane_width = width
         chosen = lanes or {"identity": {}}  # without lanes v passes on as it is
         stack = [
             WaveStackBlock(
@@ -186,7 +203,10 @@ class WaveStack(ResidualStack):
         super().__init__(vocabulary, hidden, context, stack)
 
     def _lane(self, name: str, knobs: Knobs, context: int) -> Lane:
-        return registry.lane(name, knobs)(self.lane_width, context, **{key: value for key, value in knobs.items() if key != "lane"})
+        chosen = registry.lane(name, knobs)
+        if not (isinstance(chosen, type) and issubclass(chosen, Lane)):
+            raise ValueError(f"'{knobs['lane']}' is no lane; expected a class derived from wavestack.lanes.lane:Lane")
+        return chosen(self.lane_width, context, **{key: value for key, value in knobs.items() if key != "lane"})
 
     def add_lane(self, name: str, **knobs: Any) -> None:
         """Add a lane to every block of a trained model, whose logits stay what they are until the lane is trained.
@@ -201,8 +221,7 @@ class WaveStack(ResidualStack):
         present = self._present()
         if name in present:
             raise ValueError(f"a lane named '{name}' is there already (lanes: {', '.join(present)}); add it under another name with lane=")
-        if not re.fullmatch(LANE_NAME, name):
-            raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
+        _check_name(name)
         filled = knob_schema(registry.lane_entry(name, knobs))(**{key: value for key, value in knobs.items() if key != "lane"}).model_dump()
         filled |= {"lane": knobs["lane"]} if "lane" in knobs else {}
         lanes = [self._lane(name, filled, self.context) for _ in self.blocks]
@@ -242,6 +261,7 @@ class WaveStack(ResidualStack):
             if name not in self._present():
                 raise ValueError(f"there is no lane named '{name}' to train; lanes: {', '.join(self._present())}")
         self.requires_grad_(False)
+        self.zero_grad()  # an optimiser would take a step along gradients that an earlier training left
         for block in self.blocks:
             for name in names:
                 (block.added if name in self.added else block.branches)[name].requires_grad_(True)

@@ -47,7 +47,7 @@ class Architecture:
             "budget": self.budget.model_dump(),
             "vocabulary": self.vocabulary,
             "removed": list(self.removed),
-            "added": {name: dict(knobs) for name, knobs in self.added.items()},
+            "added": [[name, dict(knobs)] for name, knobs in self.added.items()],  # in order: they are summed in it
         }
 
     @classmethod
@@ -57,7 +57,7 @@ class Architecture:
             Budget(**content["budget"]),
             content["vocabulary"],
             tuple(content.get("removed", ())),
-            content.get("added", {}),
+            dict(content.get("added", ())),
         )
 
 
@@ -110,7 +110,14 @@ def load_model(path: Path) -> LanguageModel:
 
 
 def _lanes(names: Iterable[str]) -> str:
-    lanes = {name.split(".")[3] for name in names if name.startswith(("blocks.0.branches.", "blocks.0.added."))}
+    """Those of the tensors of a model, in words."""
+    lanes = set()
+    for name in names:
+        match name.split("."):
+            case ["blocks", "0", "branches", lane, *_]:
+                lanes.add(lane)
+            case ["blocks", "0", "added", lane, *_]:
+                lanes.add(f"{lane} (added)")
     return ", ".join(sorted(lanes)) or "(none)"
 
 

@@ -81,5 +81,5 @@ def test_a_broken_contract_is_told_with_check_position_and_size(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "wavestack/tiny/base breaks the contract and will not be trained: causality by perturbation, position 0" in done.stderr
+    assert "wavestack/tiny/base: causality by perturbation (float32) BROKEN, position 0, largest relative difference" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -137,22 +137,30 @@ def contract(
     fingerprint: Fingerprint = "",
 ) -> None:
     """Check what a model must satisfy before it may train; exit status 1 where it does not."""
-    from wavestack.studies.contracts import broken, check_registered, check_spec, table
+    from wavestack.studies.contracts import check_registered, check_spec
 
     parameters = load(params, override)
     if model is None:
         rows = check_registered(parameters)
         if reports is not None:
             write_json(reports / "registered.json", rows)
+        _tell(rows)
     else:
         budget = budget or parameters.profile.studies.comparison.budget
         name = f"{model}/{budget}/{variant}"
         parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
         with _step(variant, steps.contract(parameters, model, budget, variant), fingerprint, reports, []):
             rows = {name: check_spec(parameters, model, budget, variant)}
-            if reports is not None and not broken(rows):
+            _tell(rows)  # of a broken one nothing is left, so the workflow does not train it
+            if reports is not None:
                 found = {"spec": model, "budget": budget, "variant": variant, "findings": rows[name]}
                 write_json(reports / f"{variant}.json", found)
+
+
+def _tell(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the table of findings; ValueError with those that do not pass."""
+    from wavestack.studies.contracts import broken, table
+
     print(table(rows))
     if broken(rows):
         raise ValueError("\n".join(["the contract is broken, and these will not be trained:", *broken(rows)]))

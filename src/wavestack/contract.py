@@ -10,7 +10,7 @@ longer occurs.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, isfinite, sqrt
 
 import torch
 from safetensors.torch import load, save
@@ -34,17 +34,17 @@ class Finding:
 
     check: str
     precision: str
-    passed: bool  # it holds, or is a declared break that occurs
+    passed: bool  # it holds, or is a declared break that occurs; what is not finite never passes
     declared: bool  # a known break of a published model
-    difference: float  # relative to the largest logit (or gradient), or in parameters
-    position: int | None  # the first one beyond the tolerance
+    difference: float  # relative to the largest logit (or gradient), or in parameters; infinite for NaN, infinities and errors
+    position: int | None  # the first one beyond the tolerance, where there is one
     detail: str
 
     @property
     def verdict(self) -> str:
         if self.passed:
             return "declared break" if self.declared else "holds"
-        return "DECLARED BUT HOLDS" if self.declared else "BROKEN"
+        return "DECLARED BUT HOLDS" if self.declared and isfinite(self.difference) else "BROKEN"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Difference:
     """The largest relative difference of one comparison, the first position beyond the tolerance (or else the worst), and where it was."""
 
     size: float
-    position: int
+    position: int | None
     where: str
 
 
@@ -94,16 +94,20 @@ def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed
             with torch.set_grad_enabled(name == "causality by gradient"), autocast("cpu", precision):
                 findings.append(_found(name, precision, declared, look(model, sample)))
     with torch.no_grad():
-        saved = save_and_load(model, twin, tokens)
-    return [*findings, _found("save and load", "float32", "save and load" in model.breaks, saved)]
+        findings.append(_found("save and load", "float32", "save and load" in model.breaks, save_and_load(model, twin, tokens)))
+    return findings
 
 
 def _found(name: str, precision: str, declared: bool, differences: Iterable[Difference]) -> Finding:
-    worst = max(differences, key=lambda difference: difference.size)
+    try:
+        worst = max(differences, key=lambda difference: difference.size)
+    except RuntimeError as error:  # PyTorch's: shapes that do not fit a state, tensors that cannot be stored
+        worst = Difference(inf, None, f"where it fails with: {str(error).strip().splitlines()[0]}")
     allowed = TOLERANCE[precision]
     holds = worst.size <= allowed
     detail = f"largest relative difference {worst.size:.1e} (allowed {allowed:.0e}), {worst.where}"
-    return Finding(name, precision, holds != declared, declared, worst.size, None if holds else worst.position, detail)
+    passed = holds != declared and isfinite(worst.size)
+    return Finding(name, precision, passed, declared, worst.size, None if holds else worst.position, detail)
 
 
 # --- the checks, each a stream of differences --------------------------------------------------------------------------------------
@@ -125,10 +129,11 @@ def causality_by_gradient(model: LanguageModel, sample: Sample) -> Iterator[Diff
     weights = torch.randn(logits.shape[-1], generator=sample.generator)
     for t in _straddling(sample.tokens.shape[1] - 2):  # at least one position after t
         gradient = torch.autograd.grad((logits[:, t].float() @ weights).sum(), x, retain_graph=True)[0]
-        scale = gradient.abs().max()
-        later = gradient[:, t + 1 :] / scale
-        found = _difference(later, torch.zeros_like(later), f"in the gradient of the logits at {t}", sample, scale=1.0)
-        yield Difference(found.size, t + 1 + found.position, found.where)
+        earlier = gradient.clone()
+        earlier[:, t + 1 :] = 0
+        if not earlier.any():
+            yield Difference(inf, t, f"where no gradient of the logits at {t} reaches any embedding")
+        yield _difference(gradient, earlier, f"in the gradient of the logits at {t}", sample)
 
 
 def prefix_consistency(model: LanguageModel, sample: Sample) -> Iterator[Difference]:
@@ -171,14 +176,17 @@ CHECKS: dict[str, Callable[[LanguageModel, Sample], Iterator[Difference]]] = {
 }
 
 
-def save_and_load(model: LanguageModel, twin: LanguageModel, tokens: Tensor) -> list[Difference]:
+def save_and_load(model: LanguageModel, twin: LanguageModel, tokens: Tensor) -> Iterator[Difference]:
     """Check 7: what a checkpoint gives back to a model built anew has identical logits, to the bit."""
     twin.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})))
     before, after = model(tokens), twin(tokens)
-    by_position = (before != after).any(-1).any(0)  # S
+    by_position = ((before != after) | ~(before - after).isfinite()).any(-1).any(0)  # S
+    size = 0.0
+    if by_position.any():
+        relative = float((before - after).abs().max() / before.abs().max())
+        size = max(relative, 2 * TOLERANCE["float32"]) if isfinite(relative) else inf
     position = int(by_position.float().argmax())
-    size = 0.0 if torch.equal(before, after) else max(float((before - after).abs().max() / before.abs().max()), 2 * TOLERANCE["float32"])
-    return [Difference(size, position, "between the logits before and after; the bits must be the same")]
+    yield Difference(size, position, "between the logits before and after; the bits must be the same")
 
 
 def parameter_count(spec: ModelSpec, budget: Budget, vocabulary: int) -> Finding:
@@ -235,13 +243,12 @@ def _straddling(most: int) -> list[int]:
     return sorted({n for n in (*borders, most // 2, most - 1) if 1 <= n <= most})
 
 
-def _difference(found: Tensor, expected: Tensor, where: str, sample: Sample, scale: float | None = None) -> Difference:
-    """Between two B x S x anything, relative to the largest expected value."""
+def _difference(found: Tensor, expected: Tensor, where: str, sample: Sample) -> Difference:
+    """Between two B x S x anything, relative to the largest expected value; infinite where one of them is not finite."""
     found, expected = found.float(), expected.float()
-    if scale is None:
-        scale = max(expected.abs().max().item(), torch.finfo(torch.float32).tiny)
+    scale = expected.nan_to_num(0.0, 0.0, 0.0).abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     by_position = (found - expected).abs().amax((0, 2)) / scale  # S
-    by_position = by_position.nan_to_num(nan=float("inf"))
+    by_position = by_position.nan_to_num(nan=inf, posinf=inf)
     beyond = (by_position > TOLERANCE[sample.precision]).nonzero()
     position = int(beyond[0]) if len(beyond) else int(by_position.argmax())
     return Difference(by_position.max().item(), position, where)

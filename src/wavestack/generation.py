@@ -10,7 +10,6 @@ from wavestack.models.language_model import LanguageModel
 PREFILL = 1024  # positions of the prompt a chunk, so that a long one needs no more memory
 
 
-@torch.no_grad()
 def generate(
     model: LanguageModel,
     prompt: Sequence[int],
@@ -32,7 +31,8 @@ def generate(
         end: stop before this token.
 
     Raises:
-        ValueError: an argument out of its range; or, in the middle of the text, position T of a model whose mathematics ends there.
+        ValueError: at once, for an argument out of its range; in the middle of the text, at position T of a model whose mathematics ends
+            there, and where the model's logits are not finite.
     """
     if not prompt:
         raise ValueError("the prompt holds no token; start with at least one, such as end-of-text")
@@ -42,13 +42,20 @@ def generate(
         raise ValueError(f"a temperature of {temperature} is none; ask for 0 (the likeliest token) or more")
     if not 0 < top_p <= 1:
         raise ValueError(f"a top_p of {top_p} is no share of probability; ask for more than 0 and at most 1")
+    return _generated(model, prompt, tokens, temperature, top_p, seed, end)
+
+
+@torch.no_grad()
+def _generated(
+    model: LanguageModel, prompt: Sequence[int], tokens: int, temperature: float, top_p: float, seed: int, end: int | None
+) -> Iterator[int]:
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed gives the same draws on every device
     state = None
     for chunk in torch.tensor([list(prompt)], device=device).split(PREFILL, 1):
         logits, state = model.advance(chunk, state)
     for place in range(tokens):
-        token = int(_draw(logits[0, -1].float().cpu(), temperature, top_p, generator))
+        token = int(_draw(logits[0, -1].double().cpu(), temperature, top_p, generator))
         if token == end:
             return
         yield token
@@ -57,10 +64,13 @@ def generate(
 
 
 def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
-    """One token from logits (V)."""
+    """One token from logits (V), in float64."""
+    if not logits.isfinite().all():
+        raise ValueError("the model's logits are not finite, so no token can be drawn; its training diverged")
     if temperature == 0:
         return logits.argmax()
-    probabilities, order = torch.softmax(logits / temperature, -1).sort(descending=True)
+    scaled = (logits - logits.max()) / temperature  # of 0 and below, so that no temperature is too small
+    probabilities, order = torch.softmax(scaled, -1).sort(descending=True, stable=True)
     before = probabilities.cumsum(-1) - probabilities  # the first token always stays
     kept = torch.where(before < top_p, probabilities, 0.0)
     return order[torch.multinomial(kept, 1, generator=generator)[0]]

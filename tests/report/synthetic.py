@@ -2,11 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Corpus, ModelSpec, Parameters, Profile, Run
+from wavestack.report.tables import CHECKS
 
 SPECS = {
     "wavestack": ModelSpec("wavestack", {"lanes": {"chebyshev": {}, "fourier": {}, "wavelet": {}}, "mixer": "gated"}),
@@ -77,11 +80,11 @@ def mean_of(rows: list[dict[str, Any]], **key: Any) -> dict[str, Any]:
     return {**key, "seeds": [row["seed"] for row in rows], **mean}
 
 
-def provenance(folder: Path, step: str, dirty: bool = False) -> None:
+def provenance(folder: Path, step: str, dirty: bool = False, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
     write_json(
         folder / f"{step}.provenance.json",
         {
-            "command": f"wavestack {step} --profile quick", "settings": {}, "fingerprint": "feedc0de12345678",
+            "command": f"wavestack {step} --profile quick", "settings": dict(settings), "fingerprint": "feedc0de12345678",
             "inputs": {"data/quick/tokens/manifest.json": HASH}, "finished": "2026-01-02T03:04:05+00:00",
             "commit": "5ca1ab1e" * 5, "dirty": dirty, "versions": {"python": "3.11.7", "torch": "2.6.0"},
             "machine": {"system": "Linux x86_64", "processor": "Test CPU", "cores": 2, "accelerator": None},
@@ -142,16 +145,48 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
     write_json(reports / "budget/ledger.json", {"rows": entries})
     provenance(reports / "budget", "ledger")
     for run in parameters.runs():
-        findings = [
-            {"check": "causality by perturbation", "passed": True, "difference": 2.1e-7, "position": None, "detail": "fine"},
-            {"check": "prefix consistency", "passed": True, "difference": 3.4e-7, "position": None, "detail": "fine"},
-            {"check": "parameter count", "passed": True, "difference": 0, "position": None, "detail": "fine"},
-        ]
+        findings = [finding(check, 2.1e-7 if check != "parameter count" else 0) for check in CHECKS]
+        findings += [finding(check, 3.4e-3, "bfloat16") for check in CHECKS[:6]]
         content = {"spec": run.spec, "budget": run.budget, "variant": run.variant, "findings": findings}
         write_json(reports / "contract" / run.spec / run.budget / f"{run.variant}.json", content)
         provenance(reports / "contract" / run.spec / run.budget, run.variant)
     for corpus in parameters.profile.corpora:
         write_corpus(reports, corpus)
+    write_benchmarks(reports.parent / "benchmarks")
+
+
+def finding(check: str, difference: float, precision: str = "float32", passed: bool = True, declared: bool = False) -> dict[str, Any]:
+    """As the contract writes it."""
+    position = None if passed and not declared else 7
+    return {
+        "check": check, "precision": precision, "passed": passed, "declared": declared, "difference": difference, "position": position,
+        "detail": "looked ahead" if position else "fine",
+    }  # fmt: skip
+
+
+def benchmark_row(case: str, length: int, contender: str, median: float, **compared: Any) -> dict[str, Any]:
+    """As a benchmark writes it; alone, or compared with another one."""
+    unit = "bytes" if compared.pop("bytes", False) else "s"
+    row = dict.fromkeys(("against", "against_median", "ratio_of", "ratio", "target", "met", "bound"))
+    spread = {"unit": unit, "median": median, "low": 0.9 * median, "high": 1.2 * median}
+    return {"benchmark": "x", "case": case, "length": length, "contender": contender, **spread, **row, **compared}
+
+
+def write_benchmarks(folder: Path) -> None:
+    """Beside the profile's folder: one whose target is met at one length and missed at the other, and one of bytes without a bound."""
+    block = []
+    for length, ours, ratio in ((256, 0.125, 0.8), (8192, 0.0625, 3.2)):
+        theirs = ours * ratio
+        told = {"against": "transformer", "against_median": theirs, "ratio_of": "speed", "ratio": ratio, "bound": 4.0}
+        least = 0.9 if length == 256 else 2.8
+        block.append(benchmark_row("one block", length, "transformer", theirs))
+        block.append(benchmark_row("one block", length, "wavestack", ours, **told, target=f"at least {least:g}", met=ratio >= least))
+    told = {"against": "transformer", "against_median": 2**21, "ratio_of": "cost", "ratio": 1.5}
+    memory = [benchmark_row("tensors", 4096, "transformer", 2**21, bytes=True)]
+    memory.append(benchmark_row("tensors", 4096, "wavestack", 3 * 2**20, bytes=True, **told))
+    for name, rows in (("block", block), ("memory", memory)):
+        write_csv(folder / f"{name}.csv", rows, list(rows[0]))
+        provenance(folder, name, settings={"about": f"What {name} compares.", "threads": [1, 2], "repeats": 7})
 
 
 def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from synthetic import make_parameters, write_results
 from wavestack.artifacts import read_json, write_json
 from wavestack.params import Run
 from wavestack.report.page import write_report
+from wavestack.report.tables import CHECKS
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -36,8 +37,8 @@ def results(tmp_path):
 
     def write(diverged=(), **choices):
         parameters = make_parameters(**choices)
-        write_results(parameters, tmp_path, diverged)
-        return parameters, tmp_path
+        write_results(parameters, tmp_path / "quick", diverged)
+        return parameters, tmp_path / "quick"
 
     return write
 
@@ -54,7 +55,7 @@ def section(page: str, name: str) -> str:
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     """A folder with every result and its page, only to be read."""
-    parameters, reports = make_parameters(), tmp_path_factory.mktemp("complete")
+    parameters, reports = make_parameters(), tmp_path_factory.mktemp("complete") / "quick"
     write_results(parameters, reports)
     write_report(parameters, reports)
     return reports
@@ -171,10 +172,11 @@ def test_what_is_missing_is_said_to_be_missing(results):
 
 
 def test_an_empty_folder_gives_a_page_of_what_is_missing(tmp_path):
-    text = written(make_parameters(), tmp_path)
+    text = written(make_parameters(), tmp_path / "quick")
     assert "Missing: studies/comparison.json does not exist" in text
     assert "The difference is missing." in text
     assert "No provenance was found." in text
+    assert "No benchmark was run" in section(text, "speed")
 
 
 def test_a_broken_result_is_an_error_that_names_the_file(results):
@@ -186,6 +188,35 @@ def test_a_broken_result_is_an_error_that_names_the_file(results):
     (reports / "studies/comparison.json").write_text("{")
     with pytest.raises(ValueError, match=r"comparison\.json"):
         write_report(parameters, reports)
+
+
+def test_benchmarks_stand_in_the_page_with_what_made_them(page):
+    speed = section(page, "speed")
+    for words in ("0.80 × as fast", "at least 0.9", "missed", "3.20 × as fast", ">met<", "1.50 × as much", "3.00 MiB"):
+        assert words in speed
+    assert "What block compares. Threads: 1 and 2. Repeats: 7." in speed
+    assert "../benchmarks/memory" in speed.partition("<summary>Provenance: 2 steps")[2]
+
+
+def test_a_benchmark_that_is_broken_or_lacks_a_column_is_named(results):
+    parameters, reports = results(corpora=("pydocs",), ablation=False, lengths=False)
+    path = reports.parent / "benchmarks/block.csv"
+    for text in ("case,length\nx,1\n", "", '"'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"block\.csv is no benchmark"):
+            write_report(parameters, reports)
+
+
+def test_a_benchmark_without_its_provenance_says_so(results):
+    parameters, reports = results(corpora=("pydocs",), ablation=False, lengths=False)
+    (reports.parent / "benchmarks/block.provenance.json").unlink()
+    assert "../benchmarks/block.provenance.json: missing" in section(written(parameters, reports), "speed")
+
+
+def test_contracts_show_every_check_in_both_precisions(page):
+    contract = section(page, "contract")
+    for words in (*CHECKS, "holds 2.1e-07", "holds 3.4e-03", "holds 0", "float32", "bfloat16"):
+        assert words in contract
 
 
 def test_uncommitted_changes_are_marked(page):

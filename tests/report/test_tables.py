@@ -1,6 +1,6 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
-from synthetic import length_row, run_row
+from synthetic import benchmark_row, finding, length_row, run_row
 
 from wavestack.params import Run
 from wavestack.report import tables
@@ -107,20 +107,69 @@ def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():
     assert table.notes == ("s/v on c is more than 1% off its target",)
 
 
-def test_contract_names_what_failed_and_what_is_missing():
-    def finding(passed: bool) -> dict:
-        return {"check": "causality", "passed": passed, "difference": 0.25, "position": 7, "detail": "looked ahead"}
-
+def test_contract_names_what_broke_and_what_is_missing():
     contents = {
-        ("a", "tiny", "base"): {"findings": [finding(True)]},
-        ("b", "tiny", "base"): {"findings": [finding(True), finding(False)]},
+        ("a", "tiny", "base"): {"findings": [finding("chunk carry", 2e-7), finding("chunk carry", 3.4e-3, "bfloat16")]},
+        ("b", "tiny", "base"): {"findings": [finding("chunk carry", 2e-7), finding("chunk carry", 0.25, "bfloat16", passed=False)]},
         ("c", "tiny", "base"): None,
     }
     table = tables.contract(contents)
-    assert [row.cells[-1] for row in table.rows] == ["passed 2.5e-01", "failed 2.5e-01", "–"]
-    assert [row.kind for row in table.rows] == ["", "failed", "failed"]
-    assert table.notes[0] == "b/base fails causality from position 7 on: looked ahead"
+    assert [cells(table, i)["chunk carry"] for i in range(5)] == ["holds 2.0e-07", "holds 3.4e-03", "holds 2.0e-07", "BROKEN 2.5e-01", "–"]
+    assert [row.cells[0] for row in table.rows] == ["a", "", "b", "", "c"]
+    assert [cells(table, i)["precision"] for i in range(5)] == ["float32", "bfloat16", "float32", "bfloat16", "–"]
+    assert [row.kind for row in table.rows] == ["", "", "", "failed", "failed"]
+    assert table.notes[0] == "b/base breaks chunk carry (bfloat16) from position 7 on: looked ahead"
     assert "missing" in table.notes[1]
+
+
+def test_contract_tells_a_declared_break_from_one_that_does_not_occur():
+    occurs = finding("prefix consistency", 8.3e-3, declared=True)
+    gone = finding("prefix consistency", 2e-7, passed=False, declared=True)
+    table = tables.contract({("a", "b", "base"): {"findings": [occurs]}, ("c", "b", "base"): {"findings": [gone]}})
+    assert [cells(table, i)["prefix consistency"] for i in range(2)] == ["declared break 8.3e-03", "NO BREAK 2.0e-07"]
+    assert [row.kind for row in table.rows] == ["marked", "failed"]
+    assert [note.partition(",")[0] for note in table.notes] == ["c/base declares a break that does not occur"]
+
+
+def test_contract_shows_what_is_not_finite_as_broken():
+    for declared in (False, True):
+        nan = finding("chunk carry", 1.0, passed=False, declared=declared) | {"difference": None}
+        table = tables.contract({("a", "tiny", "base"): {"findings": [finding("chunk carry", 0.5, passed=False), nan]}})
+        assert cells(table, 0)["chunk carry"] == "BROKEN, not finite"
+        assert table.notes[1] == "a/base breaks chunk carry (float32) from position 7 on: looked ahead"
+
+
+def test_contract_has_all_checks_in_order_and_reads_older_files():
+    old = [{"check": name, "passed": True, "difference": 0, "position": None, "detail": "x"} for name in ("my own", "parameter count")]
+    table = tables.contract({("a", "tiny", "base"): {"findings": old}})
+    assert [column.title for column in table.columns][4:] == [*tables.CHECKS, "my own"]
+    assert table.rows[0].cells[3:] == ("float32", *["–"] * 7, "holds 0", "holds 0")
+
+
+def test_benchmark_shows_comparisons_with_their_verdicts():
+    told = {"against": "theirs", "against_median": 0.125, "ratio_of": "speed", "bound": 4.0}
+    rows = [
+        benchmark_row("a", 512, "theirs", 0.125),
+        benchmark_row("a", 512, "ours", 0.25, **told, ratio=0.5, target="at least 0.9", met=False),
+        benchmark_row("a", 512, "others", 0.0625, **told, ratio=2.0),
+        benchmark_row("b", 4096, "alone", 2**20, bytes=True),
+    ]
+    table = tables.benchmark(rows)
+    assert [cells(table, i)["ours"] for i in range(3)] == ["ours", "others", "alone"]  # theirs stands in their rows
+    ours = cells(table, 0)
+    assert (ours["length tokens"], ours["median ↓ of ours"], ours["quartiles of ours"]) == ("512", "250.00 ms", "225.00 ms to 300.00 ms")
+    assert (ours["theirs"], ours["median ↓ of theirs"], ours["ratio ours to theirs"]) == ("theirs", "125.00 ms", "0.50 × as fast")
+    assert (ours["of the bound ↑ by FLOPs alone"], ours["target"], ours["result"]) == ("12.5%", "at least 0.9", "missed")
+    assert (cells(table, 1)["target"], cells(table, 1)["result"]) == ("–", "–")
+    assert (cells(table, 2)["median ↓ of ours"], cells(table, 2)["ratio ours to theirs"]) == ("1.00 MiB", "–")
+    assert [row.kind for row in table.rows] == ["failed", "", ""]
+
+
+def test_benchmark_without_a_bound_has_no_column_for_it():
+    row = benchmark_row("a", 512, "ours", 1.0, against="x", against_median=1.0, ratio_of="cost", ratio=1.0, target="at most 1.1", met=True)
+    table = tables.benchmark([{key: value for key, value in row.items() if key != "bound"}])
+    assert not [column.title for column in table.columns if "bound" in column.title]
+    assert cells(table, 0)["result"] == "met"
 
 
 def test_provenance_marks_uncommitted_and_missing():

@@ -1,4 +1,4 @@
-# The page.
+# The page. Benchmarks are run by hand, on a quiet machine; it shows those that were.
 
 
 rule report:
@@ -12,6 +12,7 @@ rule report:
         ),
         f"{REPORTS}/budget/ledger.json",
         expand("{reports}/contract/{model}.json", reports=REPORTS, model=MODELS),
+        sorted(map(str, Path("reports/benchmarks").glob("[!.]*"))),
         template="src/wavestack/report/page.html.j2",
     output:
         directory(f"{REPORTS}/figures"),

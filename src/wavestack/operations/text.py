@@ -22,10 +22,10 @@ def open_checkpoint(checkpoint: Path, tokenizer: Path | None = None) -> tuple[La
     model = load_model(checkpoint)
     if tokenizer is None:
         folders = checkpoint.resolve().parents
-        corpus = read_json(checkpoint.with_suffix(".json"))["run"]["corpus"]
-        if len(folders) < 7:
+        run = read_json(checkpoint.with_suffix(".json")).get("run")
+        if run is None or len(folders) < 7:
             raise ValueError(f"{checkpoint} does not stand below <data>/runs/, so its tokenizer is not known; name it with --tokenizer")
-        tokenizer = folders[6] / "tokens" / corpus / "tokenizer.json"
+        tokenizer = folders[6] / "tokens" / run["corpus"] / "tokenizer.json"
     text = load_tokenizer(tokenizer)
     vocabulary = next(model.parameters()).shape[0]
     if text.size != vocabulary:

@@ -20,6 +20,7 @@ from wavestack.report.figures import Curve, Look
 from wavestack.report.tables import Table
 
 TEMPLATE = "page.html.j2"
+BENCHMARKS = "../benchmarks"  # of the code and no profile: beside the profiles' results
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Results:
     comparison: Any
     ablation: Any
     lengths: Any
+    benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]  # rows of those that were run, by name
     ledger: Any
     contract: Mapping[tuple[str, str, str], Any]
     corpora: Mapping[str, Any]
@@ -104,6 +106,7 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         _curves(parameters, results, specs, reports, drawn),
         _ablation(parameters, results, specs, reports, drawn),
         _lengths(parameters, results, specs, reports, drawn),
+        _benchmarks(results, reports),
         _ledger(results, reports),
         _contract(results, reports),
         _corpora(parameters, results, reports),
@@ -138,6 +141,7 @@ def _read(parameters: Parameters, reports: Path) -> Results:
         comparison=comparison,
         ablation=ablation,
         lengths=_content(reports / "studies/lengths.json"),
+        benchmarks={path.stem: _read_benchmark(path) for path in sorted((reports / BENCHMARKS).glob("*.csv"))},
         ledger=_content(reports / "budget/ledger.json"),
         contract={model: _content(reports.joinpath("contract", *model[:2], f"{model[2]}.json")) for model in models},
         corpora={name: _content(reports / "corpora" / name / "manifest.json") for name in corpora},
@@ -151,6 +155,19 @@ def _reasons(rows: Iterable[Mapping[str, Any]], reports: Path) -> dict[Run, str]
     failed = {tables.run_of(row) for row in rows if row["status"] != "ok"}
     found = {run: _content(reports / "runs" / str(run) / "metrics.json") for run in failed}
     return {run: metrics["reason"] for run, metrics in found.items() if metrics is not None}
+
+
+def _read_benchmark(path: Path) -> list[dict[str, Any]]:
+    """The rows of a benchmark, None where a cell is empty."""
+    try:
+        frame = pandas.read_csv(path, dtype=dict.fromkeys(("case", "contender", "against", "target"), "object"))
+        lacking = [column for column in tables.OF_A_BENCHMARK if column not in frame]
+    except (ValueError, pandas.errors.ParserError) as error:
+        raise ValueError(f"{path} is no benchmark ({error}); delete it and run the benchmark again") from None
+    if lacking:
+        raise ValueError(f"{path} is no benchmark (it lacks {', '.join(lacking)}); delete it and run the benchmark again")
+    rows = frame.to_dict("records")
+    return [{str(column): None if pandas.isna(value) else value for column, value in row.items()} for row in rows]
 
 
 def _content(path: Path) -> Any:
@@ -350,6 +367,34 @@ def _memory(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
     return (row["peak_bytes"] / 2**20,) * 3
 
 
+def _benchmarks(results: Results, reports: Path) -> Section:
+    caption = (
+        "Ratios of medians, of one run on one machine in which the contenders took turns; they say little of other machines. “As fast” is "
+        "their time over ours, “as much” our time or memory over theirs. A bound is the ratio of the FLOPs that either needs."
+    )
+    blocks: list[Block] = []
+    for name, rows in results.benchmarks.items():
+        made = _content(reports / BENCHMARKS / f"{name}.provenance.json")
+        about = _about(made["settings"]) if made else ""
+        blocks.append(
+            Block(" ".join(filter(None, [about, caption if not blocks else ""])), tables.benchmark(rows), title=f"benchmarks/{name}.py")
+        )
+    made = _provenance([f"{BENCHMARKS}/{name}" for name in results.benchmarks], reports)
+    if not blocks:
+        absent = f"No benchmark was run: {BENCHMARKS}/ holds no results. Each script below benchmarks/ writes its own there."
+        return Section("speed", "Speed", (), made, absent=absent)
+    return Section("speed", "Speed", [f"{BENCHMARKS}/"], made, blocks)
+
+
+def _about(settings: Mapping[str, Any]) -> str:
+    """What a benchmark compares, and how often and on how many threads it did."""
+    threads = settings.get("threads")
+    several = " and ".join(map(str, threads)) if isinstance(threads, list) else threads
+    facts = [f"Threads: {several}."] if several else []
+    facts += [f"Repeats: {settings['repeats']}."] if "repeats" in settings else []
+    return " ".join(filter(None, [settings.get("about"), *facts]))
+
+
 def _ledger(results: Results, reports: Path) -> Section:
     caption = (
         "Counted from the built modules. Each model is within 0.5% of the budget, so any two are within 1%, "
@@ -363,7 +408,9 @@ def _ledger(results: Results, reports: Path) -> Section:
 def _contract(results: Results, reports: Path) -> Section:
     caption = (
         "What a model must satisfy before it may train, with random weights in every parameter. Differences are relative to the largest "
-        "logit (about 1e-7 is the order of summation, and 1e-5 is allowed), for the parameter count in parameters; smaller is better."
+        "logit or gradient (in float32 about 1e-7 is the order of summation, and 1e-5 is allowed; bfloat16's autocast keeps 8 bits, and is "
+        "allowed more), for the parameter count in parameters; smaller is better. A declared break is a known fault of a published model, "
+        "which is looked for in float32 alone and must occur."
     )
     steps = [f"contract/{'/'.join(model)}" for model in results.contract]
     return Section("contract", "Contract", ["contract/"], _provenance(steps, reports), [Block(caption, tables.contract(results.contract))])

@@ -12,6 +12,18 @@ from wavestack.params import Run
 
 MISSING = "–"
 SPLITS = ("train", "valid", "test")  # in the order of a reader; JSON files have them by name
+CHECKS = (  # of the contract, in its order
+    "causality by perturbation",
+    "causality by gradient",
+    "prefix consistency",
+    "step equals parallel",
+    "chunk carry",
+    "batch invariance",
+    "save and load",
+    "parameter count",
+)
+OF_A_BENCHMARK = tuple("case length contender unit median low high against against_median ratio_of ratio target met".split())  # columns
+AS = {"speed": "as fast", "cost": "as much"}  # what a benchmark's ratio says
 Content = Mapping[str, Any]  # of a JSON file, or a row of one
 
 
@@ -292,36 +304,102 @@ def ledger(content: Content) -> Table:
 
 
 def contract(contents: Mapping[tuple[str, str, str], Content | None]) -> Table:
-    """A row a model, a column a check: passed or failed, with the largest difference seen.
+    """A row a model and precision, a column a check: whether it holds, with the largest difference seen.
 
     Args:
-        contents: of `contract/<spec>/<budget>/<variant>.json` by that triple; None where it is missing.
+        contents: of `contract/<spec>/<budget>/<variant>.json` by that triple; None where it is missing. Older files name no precision,
+            which was float32, and no declared breaks, of which there were none.
     """
-    found = [content for content in contents.values() if content is not None]
-    checks = list(dict.fromkeys(finding["check"] for content in found for finding in content["findings"]))
+    found = {finding["check"] for content in contents.values() if content is not None for finding in content["findings"]}
+    checks = [*CHECKS, *sorted(found - set(CHECKS))]
     rows, notes = [], []
     for (spec, budget, variant), content in contents.items():
         findings = content["findings"] if content is not None else []
-        cells = []
-        for check in checks:
-            these = [finding for finding in findings if finding["check"] == check]
-            failed = [finding for finding in these if not finding["passed"]]
-            worst = max(
-                (finding["difference"] for finding in failed or these if finding["difference"] is not None),
-                key=abs,
-                default=None,
-            )
-            shown = "" if worst is None else f" {worst:.1e}" if isinstance(worst, float) else f" {worst:,}"
-            cells.append(f"{'failed' if failed else 'passed'}{shown}" if these else MISSING)
-            for finding in failed:
-                at = "" if finding["position"] is None else f" from position {finding['position']:,} on"
-                notes.append(f"{spec}/{variant} fails {check}{at}: {finding['detail']}")
         if content is None:
             notes.append(f"{spec}/{budget}/{variant}: missing, no contract was checked")
-        bad = content is None or not all(finding["passed"] for finding in findings)
-        rows.append(Row((spec, variant, budget, *cells), "failed" if bad else "", spec))
-    named = (Column(title, numeric=False) for title in ("model", "variant", "budget"))
-    return Table((*named, *(Column(check, "largest difference") for check in checks)), tuple(rows), tuple(notes))
+        notes += [f"{spec}/{variant} {_broken(finding)}" for finding in findings if not finding["passed"]]
+        by_precision: dict[str, list[Content]] = {}
+        for finding in findings:
+            by_precision.setdefault(finding.get("precision", "float32"), []).append(finding)
+        names, colour = (spec, variant, budget), spec  # once a model
+        for precision, these in by_precision.items() or [(MISSING, [])]:
+            cells = [_held([finding for finding in these if finding["check"] == check]) for check in checks]
+            bad = not these or not all(finding["passed"] for finding in these)
+            declared = any(finding.get("declared") for finding in these)
+            rows.append(Row((*names, precision, *cells), "failed" if bad else "marked" if declared else "", colour))
+            names, colour = ("", "", ""), ""
+    named = (Column(title, numeric=False) for title in ("model", "variant", "budget", "precision"))
+    return Table((*named, *(Column(check) for check in checks)), tuple(rows), tuple(notes))
+
+
+def _held(findings: Sequence[Content]) -> str:
+    """What was found of one check, in words, and the largest difference."""
+    if not findings:
+        return MISSING
+    worst = max(findings, key=lambda finding: (not finding["passed"], finding["difference"] is None, abs(finding["difference"] or 0)))
+    size = worst["difference"]
+    if size is None:  # infinite or no number, which JSON has not
+        return "BROKEN, not finite"
+    shown = f"{size:.1e}" if isinstance(size, float) else f"{size:,}"
+    said = ("holds", "declared break") if worst["passed"] else ("BROKEN", "NO BREAK")
+    return f"{said[bool(worst.get('declared'))]} {shown}"
+
+
+def _broken(finding: Content) -> str:
+    at = "" if finding["position"] is None else f" from position {finding['position']:,} on"
+    named = f"{finding['check']} ({finding.get('precision', 'float32')}){at}: {finding['detail']}"
+    missed = finding.get("declared") and finding["difference"] is not None
+    return f"declares a break that does not occur, {named}" if missed else f"breaks {named}"
+
+
+def benchmark(rows: Sequence[Content]) -> Table:
+    """The comparisons of one benchmark. What others are compared with stands in their rows and has none of its own.
+
+    Args:
+        rows: of `benchmarks/<name>.csv`.
+    """
+    theirs = {(row["case"], row["against"]) for row in rows if row["against"] is not None}
+    bounded = any(row.get("bound") is not None for row in rows)  # by FLOPs, of the ratio
+    shown = []
+    for row in rows:
+        if row["against"] is None and (row["case"], row["contender"]) in theirs:
+            continue
+        ratio, bound = row["ratio"], row.get("bound")
+        limit = (share(None if ratio is None or bound is None else ratio / bound), number(bound, 2)) if bounded else ()
+        result = MISSING if row["met"] is None else "met" if row["met"] else "missed"
+        cells = (
+            row["case"],
+            number(row["length"], 0),
+            row["contender"],
+            _amount(row["median"], row["unit"]),
+            f"{_amount(row['low'], row['unit'])} to {_amount(row['high'], row['unit'])}",
+            row["against"] or MISSING,
+            _amount(row["against_median"], row["unit"]),
+            MISSING if ratio is None else f"{number(ratio, 2)} × {AS[row['ratio_of']]}",
+            *limit,
+            row["target"] or MISSING,
+            result,
+        )
+        shown.append(Row(cells, "failed" if result == "missed" else ""))
+    columns = (
+        Column("case", numeric=False),
+        Column("length", "tokens"),
+        Column("ours", numeric=False),
+        Column("median ↓", "of ours"),
+        Column("quartiles", "of ours"),
+        Column("theirs", numeric=False),
+        Column("median ↓", "of theirs"),
+        Column("ratio", "ours to theirs"),
+        *((Column("of the bound ↑", "by FLOPs alone"), Column("bound", "by FLOPs alone")) if bounded else ()),
+        Column("target", numeric=False),
+        Column("result", numeric=False),
+    )
+    return Table(columns, tuple(shown))
+
+
+def _amount(value: float | None, unit: str) -> str:
+    scale, shown = {"s": (1e3, "ms"), "bytes": (2**-20, "MiB")}[unit]
+    return MISSING if value is None else f"{number(value * scale, 2)} {shown}"
 
 
 def sources(corpora: Mapping[str, Content | None], tokens: Mapping[str, Content | None]) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import inf, isfinite
 from typing import Any
 
 from wavestack import contract, registry
@@ -34,17 +35,25 @@ def _wavestack(lanes: Sequence[str], mixer: str) -> ModelSpec:
 
 
 def _check(spec: ModelSpec, budget: Budget) -> Findings:
-    return [asdict(finding) | {"verdict": finding.verdict} for finding in contract.check(spec, budget)]
+    rows = []
+    for finding in contract.check(spec, budget):
+        difference = finding.difference if isfinite(finding.difference) else None  # JSON has no infinity
+        rows.append(asdict(finding) | {"verdict": finding.verdict, "difference": difference})
+    return rows
 
 
 def broken(rows: Mapping[str, Findings]) -> list[str]:
     """A line for each finding that does not pass: the check, the position and the size of the difference."""
     return [
-        f"{name}: {found['check']} ({found['precision']}) {found['verdict']}, position {found['position']}, {found['detail']}"
+        f"{name}: {found['check']} ({found['precision']}) {found['verdict']}, {_position(found)}{found['detail']}"
         for name, findings in rows.items()
         for found in findings
         if not found["passed"]
     ]
+
+
+def _position(found: Mapping[str, Any]) -> str:
+    return "" if found["position"] is None else f"position {found['position']}, "
 
 
 def table(rows: Mapping[str, Findings]) -> str:
@@ -65,4 +74,4 @@ def _cell(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "-"
     mark = "!" if not found["passed"] else "d" if found["declared"] else ""
-    return f"{found['difference']:.1g}{mark}"
+    return f"{inf if found['difference'] is None else found['difference']:.1g}{mark}"

@@ -1,0 +1,62 @@
+"""Cost per token of every lane of constant state at S = 16,384, relative to S = 1,024: forward and backward, as many tokens a batch.
+
+    python benchmarks/linear.py [LANE ...] [--repeats 31] [--short 1024] [--long 16384]
+
+All registered lanes with their own defaults, and attention with a window of 256; without a window its state grows, and it is left out. Both
+lengths are of one lane, declared for the longer one. A batch of one length has as many tokens as one of the other, so that seconds compare
+as they are.
+
+Target: at most 1.15 times.
+"""
+
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+from measure import Case, arguments, interleaved, recording
+from torch import Tensor
+
+from wavestack import registry
+from wavestack.lanes.lane import Lane
+
+KNOBS: dict[str, dict[str, Any]] = {"attention": {"window": 256}}
+
+
+def step(lane: Lane, x: Tensor, dy: Tensor) -> None:
+    """Forward and backward; the gradients are thrown away."""
+    y, _ = lane(x)
+    torch.autograd.grad(y, (x, *lane.parameters()), dy, allow_unused=True)
+
+
+def main() -> None:
+    parser = arguments(__doc__, repeats=31)
+    parser.add_argument("lanes", nargs="*", metavar="LANE", help="only these (default: all that are registered)")
+    parser.add_argument("--short", type=int, default=1024)
+    parser.add_argument("--long", type=int, default=16384, help="also the tokens of a batch")
+    parser.add_argument("--hidden", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    lanes = options.lanes or list(registry.LANES)
+    code = [registry.LANES[name] for name in lanes]
+    sizes = {name: vars(options)[name] for name in ("repeats", "short", "long", "hidden")}
+    with recording("linear", options.reports, __doc__ or "", code, **sizes) as rows:
+        for name in lanes:
+            knobs = KNOBS.get(name, {})
+            lane: Lane = registry.lane(name, {})(options.hidden, options.long, **knobs)
+            contenders = {}
+            for length in (options.short, options.long):
+                x = torch.randn(options.long // length, length, lane.inputs, requires_grad=True)
+                contenders[length] = partial(step, lane, x, torch.randn(*x.shape[:2], lane.hidden))
+            found = interleaved({f"S = {length:,}": work for length, work in contenders.items()}, options.repeats)
+            case = Case("linear", ", ".join([name, *(f"{knob} {value}" for knob, value in knobs.items())]))
+            (short, base), (long, grown) = found.items()
+            rows.append(case.alone(options.short, short, base))
+            rows.append(case.cost(options.long, long, grown, short, base, at_most=1.15))
+            print(f"{name}: {rows[-1].ratio:.2f}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,25 @@
 """The command line as a user meets it: real processes, exit statuses and messages."""
 
+import json
+import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from wavestack.corpora.documents import DocumentWriter
+from wavestack.corpora.tokenizer import train_tokenizer
+from wavestack.corpora.tokens import TokenFile
+from wavestack.params import Budget, ModelSpec, Run, Tokenizer, Training
+from wavestack.training.checkpoint import Architecture, Checkpoints, save
+from wavestack.training.loop import train
 
 
 def wavestack(*arguments, **options):
@@ -69,17 +83,196 @@ def test_unknown_corpus_and_study(tmp_path):
     assert (done.returncode, "known: comparison, ablation, lengths" in done.stderr) == (1, True)
 
 
-def test_a_broken_contract_is_told_with_check_position_and_size(tmp_path):
-    """A user's model that looks ahead is registered by a few lines of their own, and refused."""
-    script = (
-        "import torch, wavestack.lanes.fourier as f\n"
-        "honest = f.Fourier.forward\n"
-        "f.Fourier.forward = lambda self, x, state=None: (honest(self, x.flip(1), state)[0].flip(1), None)\n"
-        "import sys; sys.argv = ['wavestack', 'contract', 'wavestack', '--budget', 'tiny', '--reports', sys.argv[1],"
-        " '--params', 'params/smoke.yaml']\n"
-        "from wavestack.cli import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+# --- contract ----------------------------------------------------------------------------------------------------------------------
+
+OWN_LANES = """
+import torch
+from wavestack.lanes.lane import Lane
+
+class Honest(Lane):
+    ahead = 0
+
+    def forward(self, x, state=None):
+        return x.roll(-self.ahead, 1), None
+
+    def state_bytes(self, positions):
+        return 0
+
+    def flops(self, length):
+        return 0
+
+class Ahead(Honest):
+    ahead = 1
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A user's folder: two lanes of their own, and a profile with a model of each."""
+    profile = yaml.safe_load(Path("params/smoke.yaml").read_text()) | {
+        "models": "models.yaml",
+        "catalogue": str(Path("params/corpora.yaml").resolve()),
+    }
+    profile["studies"] = {"comparison": profile["studies"]["comparison"] | {"specs": ["right", "wrong"]}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
+    models = {
+        name: {"model": "wavestack", "lanes": {"own": {"lane": f"lanes_of_mine:{lane}"}}}
+        for name, lane in (("right", "Honest"), ("wrong", "Ahead"))
+    }
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(models))
+    (tmp_path / "lanes_of_mine.py").write_text(OWN_LANES)
+    return tmp_path
+
+
+def test_a_contract_that_holds_is_a_table_and_a_file(project):
+    done = wavestack("contract", "right", "--reports", project / "found", "--params", "mine.yaml", cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, single, half, legend = done.stdout.splitlines()
+    assert head.split() == [str(n) for n in range(1, 9)]
+    assert single.split()[:2] == ["right/tiny/base", "float32"]
+    assert half.split()[:2] == ["right/tiny/base", "bfloat16"]
+    assert "!" not in single + half
+    assert "8 parameter count" in legend
+    found = json.loads((project / "found" / "base.json").read_text())
+    assert (found["spec"], found["budget"], found["variant"]) == ("right", "tiny", "base")
+    assert len(found["findings"]) == 14
+    assert all(finding["passed"] for finding in found["findings"])
+
+
+def test_a_lane_of_ones_own_that_looks_ahead_is_named_and_nothing_is_left(project):
+    done = wavestack("contract", "wrong", "--reports", project / "found", "--params", "mine.yaml", cwd=project)
     assert done.returncode == 1
-    assert "wavestack/tiny/base: causality by perturbation (float32) BROKEN, position 0, largest relative difference" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "wavestack: the contract is broken, and these will not be trained:"
+    told = (
+        r"wrong/tiny/base: causality by perturbation \(float32\) BROKEN, position \d+, largest relative difference (\S+) \(allowed 1e-05\)"
+    )
+    (size,) = (match[1] for line in lines if (match := re.match(told, line)))
+    assert float(size) > 1e-2
+    assert any("causality by gradient (bfloat16) BROKEN, position " in line for line in lines)
+    assert "!" in done.stdout  # the table is printed, too
+    assert not (project / "found").exists()
+
+
+def test_a_contract_of_what_is_not_there_is_told(project):
+    done = wavestack("contract", "rihgt", "--params", "mine.yaml", cwd=project)
+    assert (done.returncode, "unknown spec 'rihgt'; did you mean 'right'?" in done.stderr) == (1, True)
+    assert "Traceback" not in done.stderr
+
+
+# --- generate ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tokens, tmp_path_factory):
+    """Two runs where the workflow leaves them; a third has another corpus's vocabulary. Gives the folder of the profile's data."""
+    data = tmp_path_factory.mktemp("checkout") / "data" / "tiny"
+    (data / "tokens" / "words").mkdir(parents=True)
+    shutil.copy(tokens / "tokenizer.json", data / "tokens" / "words")
+    budget = Budget(hidden=16, blocks=1, context=32, parameters=7_000, tokens=4 * 32 * 60)
+    splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    for name, lanes in (("fixed", {"fourier": {"frequencies": 4}}), ("endless", {"wavelet": {"wavelet": "haar", "levels": 2}})):
+        architecture = Architecture(ModelSpec("wavestack", {"lanes": lanes}), budget, 257)
+        run = Run.parse(f"words/{name}/tiny/base/seed0")
+        checkpoints = Checkpoints(data / "checkpoints", name)
+        training = Training(batch=4, learning_rate=0.01, validate_every=60, validation_tokens=300)
+        done = train(architecture, training, 0, *splits, checkpoints, data / "curve.csv", evaluation_batch=256)
+        save(data / "runs" / str(run) / "best", done.best, {"architecture": architecture.to_json(), "run": asdict(run)})
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    return data
+
+
+def best(data, spec="endless"):
+    return data / "runs" / "words" / spec / "tiny" / "base" / "seed0" / "best"
+
+
+def test_text_follows_its_prompt_and_a_seed_gives_it_again(trained):
+    texts = [
+        wavestack("generate", best(trained), "--prompt", "the cät ", "--tokens", "40", *options)
+        for options in (["--seed", "1"], ["--seed", "1"], ["--seed", "2"], ["--temperature", "0"], ["--temperature", "0", "--seed", "9"])
+    ]
+    for done in texts:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("the cät ")
+        assert done.stdout.endswith("\n")
+        assert len(done.stdout) > len("the cät ") + 10
+    assert texts[0].stdout == texts[1].stdout != texts[2].stdout
+    assert texts[3].stdout == texts[4].stdout != texts[0].stdout
+    assert set(texts[3].stdout[8:]) <= set("thecatdogsrnumw \n")  # it has learned the corpus's letters
+
+
+def test_a_tokenizer_elsewhere_is_named(trained, tmp_path):
+    copied = tmp_path / "best"
+    for ending in (".json", ".safetensors"):
+        shutil.copy(best(trained).with_suffix(ending), copied.with_suffix(ending))
+    arguments = ["generate", copied.with_suffix(".safetensors"), "--tokens", "5", "--temperature", "0"]
+    done = wavestack(*arguments, "--tokenizer", trained / "tokens" / "words" / "tokenizer.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == wavestack("generate", best(trained), "--tokens", "5", "--temperature", "0").stdout
+
+
+def test_a_text_up_to_the_context_is_given_before_the_error(trained):
+    done = wavestack("generate", best(trained, "fixed"), "--prompt", "the", "--tokens", "100", "--temperature", "0")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "wavestack: Fourier lane: position 32 is beyond its context of 32; shorten the input or train with a larger context\n"
+    )
+    assert len(done.stdout) == 3 + (32 - 4 + 1) + 1  # end-of-text and three bytes came before; a line's end after
+
+
+def refused(done, message):
+    """One line, no text, no traceback."""
+    assert done.returncode == 1
+    assert done.stderr.startswith("wavestack: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_what_cannot_be_written_is_one_message(trained, tmp_path):
+    refused(wavestack("generate", tmp_path / "best"), "best.json does not exist")
+    refused(wavestack("generate", best(trained).parent), "seed0.json does not exist")
+    tokenizer = tmp_path / "tokenizer.json"
+    refused(wavestack("generate", best(trained), "--tokenizer", tokenizer), "tokenizer.json does not exist")
+    texts = tmp_path / "train.parquet"
+    writer = DocumentWriter(texts)
+    writer.write("ab" * 20)
+    writer.close()
+    train_tokenizer(Tokenizer(kind="bpe", vocabulary=258), texts).save(tokenizer)
+    refused(wavestack("generate", best(trained), "--tokenizer", tokenizer), "has 258 entries, and the model 257")
+    refused(wavestack("generate", best(trained), "--temperature", "-1"), "a temperature of -1.0 is none")
+    refused(wavestack("generate", best(trained), "--top-p", "0"), "a top_p of 0.0 is no share")
+    refused(wavestack("generate", best(trained), "--tokens", "0"), "0 tokens were asked for")
+
+
+def test_an_interrupted_text_ends_without_a_traceback(trained):
+    command = [
+        Path(sys.executable).parent / "wavestack",
+        "generate",
+        best(trained),
+        "--prompt",
+        "the",
+        "--tokens",
+        "1000000",
+        "--seed",
+        "3",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        came = os.read(process.stdout.fileno(), 3)
+        while len(came) < 20:
+            came += os.read(process.stdout.fileno(), 100)  # it streams
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+    assert came.startswith(b"the")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(trained):
+    command = f"'{Path(sys.executable).parent}/wavestack' generate '{best(trained)}' --tokens 1000000 --seed 3 | head -c 20"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=100)
+    assert len(done.stdout) > 10
+    assert done.stderr == ""

@@ -74,11 +74,15 @@ class TextTokenizer:
 
     def decode_stream(self, tokens: Iterable[int]) -> Iterator[str]:
         """The text of tokens as they come: a character whose bytes are spread over tokens is given when it is whole."""
-        stream = DecodeStream(skip_special_tokens=False)
+        stream, drawn, given = DecodeStream(skip_special_tokens=False), [], 0
         for token in tokens:
+            drawn.append(int(token))
             text = stream.step(self._fast, int(token))
             if text:
+                given += len(text)
                 yield text
+        if rest := self.decode(drawn)[given:]:  # bytes at the end that are no whole character
+            yield rest
 
     def save(self, path: Path) -> None:
         """Write one `tokenizer.json`, in the format of the library `tokenizers`."""

@@ -35,15 +35,15 @@ def wavelet(x: Tensor, name: str, weights: Tensor) -> Tensor:
 def recall(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, rate: Tensor, replace: bool) -> Tensor:
     """M_t = d_t M_{t-1} + k_t (b_t (v_t - d_t k_t . M_{t-1}))^T, y_t = q_t . M_t; without k_t . M_{t-1} where nothing is replaced.
 
-    q, k: B x S x R; v: B x heads x S x P; decay, rate: B x heads x S.
+    q, k: B x heads x S x R; v: B x heads x S x P; decay, rate: B x heads x S.
     """
     memory = v.new_zeros(*v.shape[:2], q.shape[-1], v.shape[-1])
     steps = []
-    for t in range(q.shape[1]):
+    for t in range(q.shape[2]):
         memory = decay[:, :, t, None, None] * memory
-        known = torch.einsum("br,bhrp->bhp", k[:, t], memory) if replace else 0
-        memory = memory + torch.einsum("br,bhp->bhrp", k[:, t], rate[:, :, t, None] * (v[:, :, t] - known))
-        steps.append(torch.einsum("br,bhrp->bhp", q[:, t], memory))
+        known = torch.einsum("bhr,bhrp->bhp", k[:, :, t], memory) if replace else 0
+        memory = memory + torch.einsum("bhr,bhp->bhrp", k[:, :, t], rate[:, :, t, None] * (v[:, :, t] - known))
+        steps.append(torch.einsum("bhr,bhrp->bhp", q[:, :, t], memory))
     return torch.stack(steps, 2)
 
 

@@ -24,12 +24,14 @@ def prefix_average(lane, x):
 
 
 def recall(lane, x):
-    q, k, v, decay, rate = x.split([lane.features, lane.features, HIDDEN, lane.heads, lane.heads], -1)
-    q, k = functional.normalize(q, dim=-1), functional.normalize(k, dim=-1)
+    address, v, decay, rate = x.split([lane.heads * lane.features, HIDDEN, lane.heads, lane.heads], -1)
+    address, v = (part.unflatten(-1, (lane.heads, -1)).transpose(1, 2) for part in (address, v))
+    address = address / address.norm(dim=-1, keepdim=True)
+    before = torch.cat([torch.zeros_like(address[:, :, :1]), address[:, :, :-1]], 2)
     decay = torch.exp(-functional.softplus(decay * lane.decay_scale + lane.decay_start * lane.decay_bias)).mT
     rate = torch.sigmoid(rate * lane.rate_scale + lane.rate_bias).mT
-    v = v.unflatten(-1, (lane.heads, -1)).transpose(1, 2)
-    return naive.recall(q, k, v, decay, rate, lane.replace).transpose(1, 2).flatten(2)
+    y = naive.recall(address, before, v, decay, rate, lane.replace) + lane.own[:, None, None] * v
+    return y.transpose(1, 2).flatten(2)
 
 
 def attention(lane, x):

@@ -4,7 +4,7 @@ import pywt
 import torch
 
 from wavestack.lanes.convolution import ShortConvolution
-from wavestack.lanes.filtering import SEGMENT, causal_filter
+from wavestack.lanes.filtering import FEW, SEGMENT, causal_filter
 from wavestack.lanes.wavelet import Wavelet, equivalent_filters, orthogonal_wavelets
 
 
@@ -85,3 +85,22 @@ def test_filtering_in_segments_is_filtering(length):
     expected = sum(taps[k].double() * extended[:, 4 - k : 4 - k + length] for k in range(5))
     torch.testing.assert_close(y, expected.float(), atol=1e-5, rtol=1e-5)
     assert torch.equal(state, x[:, -4:])
+
+
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("taps", [1, 4, FEW, FEW + 1])
+@pytest.mark.parametrize("length", [1, 2, 3, FEW, SEGMENT + 2, 2 * SEGMENT + 1])
+def test_outputs_and_gradients_of_a_filter_are_those_of_shifts(length, taps, silu):
+    """Shorter than the filter, across pieces, on either side of the number of taps where the way of filtering changes."""
+    x, past = torch.randn(2, length, 3, dtype=torch.float64), torch.randn(2, taps - 1, 3, dtype=torch.float64)
+    weights = torch.randn(taps, 3, dtype=torch.float64)
+    given = [tensor.requires_grad_() for tensor in (x, weights, past)]
+    extended = torch.cat([past, x], 1)
+    expected = sum(weights[k] * extended[:, taps - 1 - k : taps - 1 - k + length] for k in range(taps))
+    expected = expected / (1 + torch.exp(-expected)) if silu else expected
+    y, state = causal_filter(x, weights, past, silu)
+    torch.testing.assert_close(y, expected)
+    assert torch.equal(state, extended[:, length:])
+    dy = torch.randn_like(y)
+    for found, wanted in zip(torch.autograd.grad(y, given, dy), torch.autograd.grad(expected, given, dy), strict=True):
+        torch.testing.assert_close(found, wanted)

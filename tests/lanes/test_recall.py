@@ -29,4 +29,19 @@ def test_replace_keeps_the_last_value_of_a_key_and_add_their_sum():
 def test_half_lives_at_the_start():
     lane = Recall(8, 64, heads=4)
     decay = torch.exp(-torch.nn.functional.softplus(lane.decay_start * lane.decay_bias))
-    torch.testing.assert_close(-1 / decay.log2(), torch.tensor([8.0, 32.0, 128.0, 512.0]), atol=0, rtol=1e-3)
+    torch.testing.assert_close(-1 / decay.log2(), torch.tensor([64.0, 2 ** (22 / 3), 2 ** (26 / 3), 1024.0]), atol=0, rtol=1e-3)
+
+
+def test_it_hears_what_followed_the_last_time():
+    """Addresses A B C A B ?, values 1 2 3 4 5 6: A was followed by 2, then by 5; B by 3, then by 6."""
+    lane = Recall(1, 16, features=3, heads=1)
+    with torch.no_grad():
+        lane.rate_bias += 30  # a rate of 1
+        lane.decay_bias += 10  # no decay
+        lane.own.zero_()
+    addresses = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
+    x = torch.cat([addresses, torch.tensor([[1.0, 2, 3, 4, 5, 6]]).T, torch.zeros(6, 2)], -1)[None]
+    y, state = lane(x)
+    torch.testing.assert_close(y.flatten(), torch.tensor([0.0, 0, 0, 2, 3, 4]))
+    asked = torch.cat([torch.eye(3)[[0]], torch.zeros(1, 3)], -1)[None]  # A again, which writes 0 under C
+    torch.testing.assert_close(lane(asked, state)[0].flatten(), torch.tensor([5.0]))

@@ -5,6 +5,7 @@ from math import sqrt
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.functional import gelu
 
 from tests.lanes import naive
@@ -83,6 +84,13 @@ def given():
 
 def test_it_is_its_formula(name, mixer, given):
     torch.testing.assert_close(mixer(*given)[0], FORMULAS[name](mixer, *given), atol=1e-5, rtol=1e-5)
+
+
+def test_what_it_opens_is_its_mixture_of_normed_views_times_the_opening(name, mixer, given):
+    u, views = given
+    z = torch.randn_like(views)
+    expected = functional.silu(z) * mixer(u, views * torch.rsqrt((views**2).mean(-1, keepdim=True) + 1e-6))[0]
+    torch.testing.assert_close(mixer.opened(u, views, z)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_its_state_carries_the_past(name, mixer, given):

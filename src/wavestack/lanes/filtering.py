@@ -1,19 +1,23 @@
 """Causal filtering of a sequence, channel by channel: what wavelets and short convolutions are made of."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-SEGMENT = 256  # positions: a long sequence is filtered in pieces, which oneDNN works on in parallel
+SEGMENT = 256  # positions: on the CPU a long sequence is filtered in pieces, which stay in the cache or are worked on in parallel
+FEW = 8  # taps: up to here shifted additions are faster on the CPU than a convolution, which needs the pieces copied
 
 
-def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None, silu: bool = False) -> tuple[Tensor, Tensor]:
     """`y_t = sum_k taps[k] * x_{t-k}`, with zeros before the start.
 
     Args:
         x: B x S x H.
         taps: n x H.
         past: B x (n-1) x H, the last inputs before `x`, or None for none.
+        silu: give silu(y) instead of y.
 
     Returns:
         The filtered sequence (B x S x H), and the inputs that the next chunk needs (B x (n-1) x H).
@@ -21,13 +25,75 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None) -> tuple[Tensor,
     length, reach = x.shape[1], len(taps) - 1
     # a depthwise convolution in bfloat16 has no fast kernel on the CPU
     dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
-    x = functional.pad(x, (0, 0, reach, 0)) if past is None else torch.cat([past.to(x.dtype), x], 1)  # B x (reach + S) x H
+    past = x.new_zeros(x.shape[0], reach, x.shape[2]) if past is None else past.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        y = _filtered(x.to(dtype), taps.to(dtype), length).to(x.dtype)
-    return y, x[:, length:]
+        if x.device.type == "cpu" and len(taps) <= FEW:
+            y = _FewTaps.apply(x.to(dtype), taps.to(dtype), past.to(dtype), silu)
+        else:
+            y = _convolved(torch.cat([past, x], 1).to(dtype), taps.to(dtype), length)
+            y = functional.silu(y) if silu else y
+    return y.to(x.dtype), torch.cat([past[:, length:], x[:, max(0, length - reach) :]], 1)
 
 
-def _filtered(x: Tensor, taps: Tensor, length: int) -> Tensor:
+class _FewTaps(torch.autograd.Function):
+    """All that happens to a piece of the sequence happens while it is in the cache. Kept for backward: the inputs alone."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, taps: Tensor, past: Tensor, silu: bool) -> Tensor:
+        """x: B x S x H; taps: n x H; past: B x (n-1) x H. Gives B x S x H."""
+        ctx.save_for_backward(x, taps, past)
+        ctx.silu = silu
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for row, start, end in _pieces(x):
+            piece = _shifted_sum(x, taps, past, row, start, end, out=y[row, start:end])
+            if silu:
+                functional.silu(piece, inplace=True)
+        return y
+
+    @staticmethod
+    @torch.autocast("cpu", enabled=False)  # whoever calls backward inside of it
+    def backward(ctx, dy: Tensor):
+        x, taps, past = ctx.saved_tensors
+        dx, dtaps, dpast = (torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in (x, taps, past))
+        for row, start, end in _pieces(x):
+            d = dy[row, start:end]
+            if ctx.silu:
+                d = torch.ops.aten.silu_backward(d, _shifted_sum(x, taps, past, row, start, end, out=torch.empty_like(d)))
+            for k in range(len(taps)):
+                inputs, gradients = _before(x, past, row, start, end, k), _before(dx, dpast, row, start, end, k)
+                for (places, near), (_, dnear) in zip(inputs, gradients, strict=True):
+                    dtaps[k] += (d[places] * near).sum(0)
+                    dnear.addcmul_(d[places], taps[k])
+        return dx, dtaps, dpast, None
+
+
+def _pieces(x: Tensor) -> Iterator[tuple[int, int, int]]:
+    """Rows of a batch, and where pieces of them start and end."""
+    for row in range(x.shape[0]):
+        for start in range(0, x.shape[1], SEGMENT):
+            yield row, start, min(start + SEGMENT, x.shape[1])
+
+
+def _before(x: Tensor, past: Tensor, row: int, start: int, end: int, k: int) -> Iterator[tuple[slice, Tensor]]:
+    """What lies k before the positions of a piece: places in the piece, and views of `x` or `past`."""
+    if start or k == 0:
+        yield slice(None), x[row, start - k : end - k]
+        return
+    first = past.shape[1] - k
+    yield slice(0, k), past[row, first : first + end]
+    if end > k:
+        yield slice(k, None), x[row, : end - k]
+
+
+def _shifted_sum(x: Tensor, taps: Tensor, past: Tensor, row: int, start: int, end: int, out: Tensor) -> Tensor:
+    torch.mul(x[row, start:end], taps[0], out=out)
+    for k in range(1, len(taps)):
+        for places, near in _before(x, past, row, start, end, k):
+            out[places].addcmul_(near, taps[k])
+    return out
+
+
+def _convolved(x: Tensor, taps: Tensor, length: int) -> Tensor:
     """The last `length` positions of B x (n-1 + length) x H under n x H taps."""
     batch, _, hidden = x.shape
     reach = len(taps) - 1

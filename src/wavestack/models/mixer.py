@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wavestack.lanes.attention import Attention, AttentionState
+from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
 
 
@@ -25,6 +26,11 @@ class Mixer(nn.Module):
     def forward(self, u: Tensor, views: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Mixed views (B x S x L x W) for the chunk after the past that `state` sums up, and the state after it."""
         raise NotImplementedError
+
+    def opened(self, u: Tensor, views: Tensor, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """`silu(z)` times the mixture of the views, which are not normed yet; all B x S x L x W."""
+        mixed, state = self(u, normed(views), state)
+        return functional.silu(z) * mixed, state
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:
         """How much each lane counts at each token, B x S x L.
@@ -63,6 +69,9 @@ class GatedMixer(Mixer):
 
     def forward(self, u: Tensor, views: Tensor, state: None = None) -> tuple[Tensor, None]:
         return views * self.weights(u, views)[..., None].to(views.dtype), None
+
+    def opened(self, u: Tensor, views: Tensor, z: Tensor, state: None = None) -> tuple[Tensor, None]:
+        return opened(views, z, self.weights(u, views)), None
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:
         """Positive, summing to 1."""

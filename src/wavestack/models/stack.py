@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wavestack.lanes.norm import RMSNorm
+from wavestack.models.gating import gated
 from wavestack.models.language_model import LanguageModel
 
 
@@ -21,7 +22,7 @@ class SwiGLU(nn.Module):
         self.out = nn.Linear(width, hidden, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(functional.silu(self.gate(x)) * self.up(x))
+        return self.out(gated(self.gate(x), self.up(x)))
 
 
 class Block(nn.Module):

@@ -26,6 +26,7 @@ from wavestack.lanes.convolution import ShortConvolution
 from wavestack.lanes.filtering import causal_filter
 from wavestack.lanes.lane import Lane
 from wavestack.lanes.norm import RMSNorm
+from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
 from wavestack.params import knob_schema
@@ -60,20 +61,19 @@ class LanesState(NamedTuple):
 
 
 def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) -> tuple[Tensor, Tensor, LanesState]:
-    """The branches' normed views of `u` and their openings silu(z(u)), each B x S x L x W, and the state after the chunk."""
+    """The branches' views of `u` and what opens them, z(u), each B x S x L x W, and the state after the chunk."""
     inputs = [branch.lane.inputs for branch in branches]
     layers = [branch.inputs for branch in branches] + [branch.z for branch in branches]
     seen, z = functional.linear(u, torch.cat([layer.weight for layer in layers])).tensor_split([sum(inputs)], -1)
     taps = torch.cat([branch.convolution.weight for branch in branches], 1)
-    seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered)
+    seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered, silu=True)
     views, after = [], []
-    for place, part in enumerate(functional.silu(seen).split(inputs, -1)):
+    for place, part in enumerate(seen.split(inputs, -1)):
         y, past = branches[place].lane(part, None if state is None else state.lanes[place])
         views.append(y)
         after.append(past)
-    stacked = torch.stack(views, 2)  # B x S x L x W
-    normed = functional.rms_norm(stacked, stacked.shape[-1:], eps=1e-6)
-    return normed, functional.silu(z).view_as(normed), LanesState(filtered, after)
+    stacked = torch.stack(views, 2)
+    return stacked, z.reshape(stacked.shape), LanesState(filtered, after)
 
 
 def said(branches: Sequence[Branch], opened: Tensor) -> Tensor:
@@ -113,14 +113,14 @@ class WaveStackBlock(Block):
         base, mixed, added = (None, None, [None] * len(self.added)) if state is None else state
         branches = list(self.branches.values())
         u = self.norm(x)  # B x S x H
-        views, opening, base = views_of(branches, u, base)
-        m, mixed = self.mixer(u, views, mixed)
-        x = x + said(branches, opening * m)
+        views, z, base = views_of(branches, u, base)
+        y, mixed = self.mixer.opened(u, views, z, mixed)
+        x = x + said(branches, y)
         after = []
         for branch, past in zip(self.added.values(), added, strict=True):
-            views, opening, past = views_of([branch], u, past)
+            views, z, past = views_of([branch], u, past)
             weight = self.mixer.weight_of_added(u, branch.gate(u))  # B x S x 1
-            x = x + said([branch], opening * views * weight[..., None])
+            x = x + said([branch], opened(views, z, weight))
             after.append(past)
         return x + self.mlp(self.mlp_norm(x)), (base, mixed, after)
 
@@ -139,7 +139,7 @@ class WaveStackBlock(Block):
     def weights(self, x: Tensor) -> Tensor:
         """What the mixer weighs the base lanes with, B x S x L, for the stream that comes in (B x S x H)."""
         u = self.norm(x)
-        return self.mixer.weights(u, views_of(list(self.branches.values()), u, None)[0])
+        return self.mixer.weights(u, normed(views_of(list(self.branches.values()), u, None)[0]))
 
     def state_bytes(self, positions: int) -> int:
         branches = sum(branch.state_bytes(positions) for branch in (*self.branches.values(), *self.added.values()))

@@ -153,7 +153,7 @@ def test_odd_values_of_lanes_and_models_are_errors(tmp_path):
 
 
 def test_a_profile_s_name_becomes_a_folder(tmp_path):
-    for name in ("raw.yaml", "My Profile.yaml"):
+    for name in ("raw.yaml", "benchmarks.yaml", "My Profile.yaml"):
         (tmp_path / name).write_text(SMOKE.read_text())
         with pytest.raises(ParameterError, match="expected a file name like"):
             load(tmp_path / name)

@@ -35,7 +35,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from wavestack import registry
 
 # A name becomes a folder, so it may not climb out of one.
-RESERVED = ("raw",)  # folders of data/ that belong to no profile
+RESERVED = ("raw", "benchmarks")  # folders of data/ and reports/ that belong to no profile
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Positive = Annotated[int, Field(ge=1)]

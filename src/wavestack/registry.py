@@ -61,9 +61,9 @@ def lane_entry(name: str, knobs: Mapping[str, Any]) -> str:
         ValueError: it is neither.
     """
     kind = knobs.get("lane", name)
-    if kind in LANES:
+    if isinstance(kind, str) and kind in LANES:
         return LANES[kind]
-    if ":" in kind:
+    if isinstance(kind, str) and ":" in kind:
         return kind
     raise ValueError(f"'{kind}' is no lane; known: {', '.join(LANES)}, or 'module:Class' for one of your own")
 

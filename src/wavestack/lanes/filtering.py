@@ -54,12 +54,14 @@ class _FewTaps(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)  # whoever calls backward inside of it
     def backward(ctx, dy: Tensor):
         x, taps, past = ctx.saved_tensors
-        dx, dtaps, dpast = (torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in (x, taps, past))
+        dx, dtaps, dpast = torch.empty_like(dy), torch.zeros_like(taps), torch.zeros_like(past)
         for row, start, end in _pieces(x):
             d = dy[row, start:end]
             if ctx.silu:
                 d = torch.ops.aten.silu_backward(d, _shifted_sum(x, taps, past, row, start, end, out=torch.empty_like(d)))
-            for k in range(len(taps)):
+            torch.mul(d, taps[0], out=dx[row, start:end])
+            dtaps[0] += (d * x[row, start:end]).sum(0)
+            for k in range(1, len(taps)):
                 inputs, gradients = _before(x, past, row, start, end, k), _before(dx, dpast, row, start, end, k)
                 for (places, near), (_, dnear) in zip(inputs, gradients, strict=True):
                     dtaps[k] += (d[places] * near).sum(0)

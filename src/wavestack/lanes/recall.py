@@ -86,7 +86,7 @@ class _Recall(torch.autograd.Function):
         saved = ctx.saved_tensors
         gradients = [torch.empty_like(argument) for argument in saved[:5]]
         for part in reversed(list(_parts(*saved, dy, *gradients))):
-            d_memory = _recall_backward(*part[:8], d_memory=d_memory, replace=ctx.replace, gradients=part[8:])
+            d_memory = _recall_backward(part[:8], d_memory, ctx.replace, part[8:])
         return *gradients, d_memory, None
 
 
@@ -118,11 +118,12 @@ def _recall(q, k, v, log_decay, rate, memory, replace, y, written, before) -> Te
     return memory
 
 
-def _recall_backward(q, k, v, log_decay, rate, written, before, dy, d_memory, replace, gradients) -> Tensor:
+def _recall_backward(saved: tuple[Tensor, ...], d_memory: Tensor, replace: bool, gradients: tuple[Tensor, ...]) -> Tensor:
     """Fill the gradients of q, k, v, log_decay and rate, and give that of the memory before them. `d_x` is the gradient of x.
 
     From the last chunk to the first, since a write is worth what the memory after it is worth.
     """
+    q, k, v, log_decay, rate, written, before, dy = saved
     decay, g, to_end = _decays(log_decay, q.dtype)
     products = q @ k.mT
     reads, ends = (g * q).mT, to_end * k

@@ -252,7 +252,9 @@ class WaveStack(ResidualStack):
         return (*self.blocks[0].branches, *self.blocks[0].added)
 
     def freeze_except(self, *names: str) -> None:
-        """Train the lanes of these names alone: what reads, weighs and writes them, in every block. All else gets no gradient.
+        """Train the lanes of these names alone: what reads, opens and writes them in every block, and an added lane's own gate.
+
+        All else gets no gradient, the mixer included: a base lane's weight comes from a softmax that it shares with the others.
 
         Raises:
             ValueError: there is no such lane.

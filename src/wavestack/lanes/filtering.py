@@ -26,13 +26,14 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None, silu: bool = Fal
     # a depthwise convolution in bfloat16 has no fast kernel on the CPU
     dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
     past = x.new_zeros(x.shape[0], reach, x.shape[2]) if past is None else past.to(x.dtype)
+    after = torch.cat([past[:, length:], x[:, max(0, length - reach) :]], 1)
     with torch.autocast(x.device.type, enabled=False):
         if x.device.type == "cpu" and len(taps) <= FEW:
             y = _FewTaps.apply(x.to(dtype), taps.to(dtype), past.to(dtype), silu)
         else:
             y = _convolved(torch.cat([past, x], 1).to(dtype), taps.to(dtype), length)
             y = functional.silu(y) if silu else y
-    return y.to(x.dtype), torch.cat([past[:, length:], x[:, max(0, length - reach) :]], 1)
+    return y.to(x.dtype), after
 
 
 class _FewTaps(torch.autograd.Function):

@@ -12,6 +12,7 @@ The lane trains on the train split, with AdamW and the schedule of a training, w
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def main() -> None:
         settings = {"run": run, "lane": options.lane, "steps": options.steps, "training": training.model_dump()}
         code = ["wavestack.models.wavestack:WaveStack", registry.LANES[options.lane]]
         reports = options.reports / "composition"
-        with recorded(reports, run["corpus"], settings, fingerprint(settings, code), [__file__]):
+        with recorded(reports, run["corpus"], settings, fingerprint(settings, code), [os.path.relpath(__file__)]):
             rows = []
             for row in composed(model, options.lane, train, valid, training, options.steps):
                 rows.append(row)

@@ -36,7 +36,7 @@ from wavestack.training.loop import batch_at
 from wavestack.training.optimizer import adamw, learning_rate
 
 COLUMNS = ("point", "nats", "perplexity", "parameters", "logits_changed")
-SEED = 1  # of the order of the data
+SEED = 1  # of the new lane's weights and of the order of the data
 
 
 def composed(model: WaveStack, lane: str, train: TokenFile, valid: TokenFile, training: Training, steps: int) -> Iterator[dict[str, Any]]:
@@ -54,6 +54,7 @@ def composed(model: WaveStack, lane: str, train: TokenFile, valid: TokenFile, tr
         return dict(zip(COLUMNS, (point, nats, exp(nats), model.parameter_counts()[0], changed), strict=True))
 
     yield row("trained model")
+    torch.manual_seed(SEED)
     model.add_lane(lane)
     yield row(f"{lane} added")
     model.freeze_except(lane)

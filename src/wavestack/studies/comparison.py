@@ -43,5 +43,9 @@ def _difference(corpus: str, spec: str, against: str, rows: list[dict[str, Any]]
         "nats": paired,
         "perplexity_percent": 100 * expm1(fmean(known)) if complete else None,
         "verdict": "undecided",
-        "reason": f"{len(seeds)} seeds give points, no interval" if complete else "a run is missing or diverged",
+        "reason": f"{_points(len(seeds))}, no interval" if complete else "a run is missing or diverged",
     }
+
+
+def _points(seeds: int) -> str:
+    return "1 seed gives a point" if seeds == 1 else f"{seeds} seeds give points"

@@ -50,6 +50,7 @@ def test_two_percent_is_told_in_percent_of_perplexity(tmp_path):
         result(tmp_path, run, 3.0 + (math.log(1.02) if run.spec == "wavestack" else 0))
     (difference,) = write_comparison(parameters, tmp_path)["differences"]
     assert difference["perplexity_percent"] == pytest.approx(2.0)
+    assert difference["reason"] == "1 seed gives a point, no interval"
 
 
 def test_a_diverged_run_leaves_no_mean_and_no_difference(tmp_path):

@@ -3,10 +3,12 @@
     python benchmarks/linear.py [LANE ...] [--repeats 31] [--short 1024] [--long 16384]
 
 All registered lanes with their own defaults, and attention with a window of 256; without a window its state grows, and it is left out. Both
-lengths are of one lane, declared for the longer one. A batch of one length has as many tokens as one of the other, so that seconds compare
-as they are.
+lengths are of one lane, declared for the longer one, and seconds compare as they are, in two ways:
 
-Target: at most 1.15 times.
+- a batch of as many tokens: short sequences side by side. Lanes over a basis compute their kernel once for all of them.
+- one sequence at a time: short ones one after the other, until they are as many tokens.
+
+Target: at most 1.15 times, either way.
 """
 
 import sys
@@ -23,10 +25,16 @@ from wavestack.lanes.lane import Lane
 KNOBS: dict[str, dict[str, Any]] = {"attention": {"window": 256}}
 
 
-def step(lane: Lane, x: Tensor, dy: Tensor) -> None:
+def inputs(lane: Lane, batch: int, length: int) -> tuple[Tensor, Tensor]:
+    """What the lane reads, and a gradient of what it gives."""
+    return torch.randn(batch, length, lane.inputs, requires_grad=True), torch.randn(batch, length, lane.hidden)
+
+
+def steps(lane: Lane, x: Tensor, dy: Tensor, calls: int) -> None:
     """Forward and backward; the gradients are thrown away."""
-    y, _ = lane(x)
-    torch.autograd.grad(y, (x, *lane.parameters()), dy, allow_unused=True)
+    for _ in range(calls):
+        y, _ = lane(x)
+        torch.autograd.grad(y, (x, *lane.parameters()), dy, allow_unused=True)
 
 
 def main() -> None:
@@ -46,16 +54,18 @@ def main() -> None:
         for name in lanes:
             knobs = KNOBS.get(name, {})
             lane: Lane = registry.lane(name, {})(options.hidden, options.long, **knobs)
-            contenders = {}
-            for length in (options.short, options.long):
-                x = torch.randn(options.long // length, length, lane.inputs, requires_grad=True)
-                contenders[length] = partial(step, lane, x, torch.randn(*x.shape[:2], lane.hidden))
-            found = interleaved({f"S = {length:,}": work for length, work in contenders.items()}, options.repeats)
-            case = Case("linear", ", ".join([name, *(f"{knob} {value}" for knob, value in knobs.items())]))
-            (short, base), (long, grown) = found.items()
-            rows.append(case.alone(options.short, short, base))
-            rows.append(case.cost(options.long, long, grown, short, base, at_most=1.15))
-            print(f"{name}: {rows[-1].ratio:.2f}", file=sys.stderr)
+            long = inputs(lane, 1, options.long)
+            rest = ", ".join([name, *(f"{knob} {value}" for knob, value in knobs.items())])
+            together = options.long // options.short
+            for way, batch, calls in (("a batch of as many tokens", together, 1), ("one sequence at a time", 1, together)):
+                short = inputs(lane, batch, options.short)
+                work = {options.short: partial(steps, lane, *short, calls), options.long: partial(steps, lane, *long, 1)}
+                found = interleaved({f"S = {length:,}": run for length, run in work.items()}, options.repeats)
+                case = Case("linear", f"{rest}, {way}")
+                (near, base), (far, grown) = found.items()
+                rows.append(case.alone(options.short, near, base))
+                rows.append(case.cost(options.long, far, grown, near, base, at_most=1.15))
+            print(f"{name}: {rows[-3].ratio:.2f} and {rows[-1].ratio:.2f}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -260,7 +261,9 @@ def test_an_interrupted_text_ends_without_a_traceback(trained):
         "--seed",
         "3",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # a job in a shell's background is started deaf to interrupts, and so would be its children
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding) as process:
         came = os.read(process.stdout.fileno(), 3)
         while len(came) < 20:
             came += os.read(process.stdout.fileno(), 100)  # it streams

@@ -90,7 +90,7 @@ def test_what_it_opens_is_its_mixture_of_normed_views_times_the_opening(name, mi
     u, views = given
     z = torch.randn_like(views)
     expected = functional.silu(z) * mixer(u, views * torch.rsqrt((views**2).mean(-1, keepdim=True) + 1e-6))[0]
-    torch.testing.assert_close(mixer.opened(u, views, z)[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixer.open(u, views, z)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_its_state_carries_the_past(name, mixer, given):

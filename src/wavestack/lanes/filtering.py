@@ -45,8 +45,8 @@ class _FewTaps(torch.autograd.Function):
         ctx.save_for_backward(x, taps, past)
         ctx.silu = silu
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for row, start, end in _pieces(x):
-            piece = _shifted_sum(x, taps, past, row, start, end, out=y[row, start:end])
+        for rows, start, end in _pieces(x):
+            piece = _shifted_sum(x, taps, past, rows, start, end, out=y[rows, start:end])
             if silu:
                 functional.silu(piece, inplace=True)
         return y
@@ -56,43 +56,45 @@ class _FewTaps(torch.autograd.Function):
     def backward(ctx, dy: Tensor):
         x, taps, past = ctx.saved_tensors
         dx, dtaps, dpast = torch.empty_like(dy), torch.zeros_like(taps), torch.zeros_like(past)
-        for row, start, end in _pieces(x):
-            d = dy[row, start:end]
+        for rows, start, end in _pieces(x):
+            d = dy[rows, start:end]
             if ctx.silu:
-                d = torch.ops.aten.silu_backward(d, _shifted_sum(x, taps, past, row, start, end, out=torch.empty_like(d)))
-            torch.mul(d, taps[0], out=dx[row, start:end])
-            dtaps[0] += (d * x[row, start:end]).sum(0)
+                d = torch.ops.aten.silu_backward(d, _shifted_sum(x, taps, past, rows, start, end, out=torch.empty_like(d)))
+            torch.mul(d, taps[0], out=dx[rows, start:end])
+            dtaps[0] += (d * x[rows, start:end]).sum((0, 1))
             for k in range(1, len(taps)):
-                inputs, gradients = _before(x, past, row, start, end, k), _before(dx, dpast, row, start, end, k)
+                inputs, gradients = _before(x, past, rows, start, end, k), _before(dx, dpast, rows, start, end, k)
                 for (places, near), (_, dnear) in zip(inputs, gradients, strict=True):
-                    dtaps[k] += (d[places] * near).sum(0)
-                    dnear.addcmul_(d[places], taps[k])
+                    dtaps[k] += (d[:, places] * near).sum((0, 1))
+                    dnear.addcmul_(d[:, places], taps[k])
         return dx, dtaps, dpast, None
 
 
-def _pieces(x: Tensor) -> Iterator[tuple[int, int, int]]:
-    """Rows of a batch, and where pieces of them start and end."""
-    for row in range(x.shape[0]):
-        for start in range(0, x.shape[1], SEGMENT):
-            yield row, start, min(start + SEGMENT, x.shape[1])
+def _pieces(x: Tensor) -> Iterator[tuple[slice, int, int]]:
+    """Rows, and where pieces of them start and end, of about `SEGMENT` positions together: a part of one row, or several short rows."""
+    batch, length, _ = x.shape
+    together = max(1, SEGMENT // length)
+    for row in range(0, batch, together):
+        for start in range(0, length, SEGMENT):
+            yield slice(row, row + together), start, min(start + SEGMENT, length)
 
 
-def _before(x: Tensor, past: Tensor, row: int, start: int, end: int, k: int) -> Iterator[tuple[slice, Tensor]]:
-    """What lies k before the positions of a piece: places in the piece, and views of `x` or `past`."""
-    if start or k == 0:
-        yield slice(None), x[row, start - k : end - k]
+def _before(x: Tensor, past: Tensor, rows: slice, start: int, end: int, k: int) -> Iterator[tuple[slice, Tensor]]:
+    """What lies k > 0 before the positions of a piece: places in the piece, and views of `x` or `past`."""
+    if start:
+        yield slice(None), x[rows, start - k : end - k]
         return
     first = past.shape[1] - k
-    yield slice(0, k), past[row, first : first + end]
+    yield slice(0, k), past[rows, first : first + end]
     if end > k:
-        yield slice(k, None), x[row, : end - k]
+        yield slice(k, None), x[rows, : end - k]
 
 
-def _shifted_sum(x: Tensor, taps: Tensor, past: Tensor, row: int, start: int, end: int, out: Tensor) -> Tensor:
-    torch.mul(x[row, start:end], taps[0], out=out)
+def _shifted_sum(x: Tensor, taps: Tensor, past: Tensor, rows: slice, start: int, end: int, out: Tensor) -> Tensor:
+    torch.mul(x[rows, start:end], taps[0], out=out)
     for k in range(1, len(taps)):
-        for places, near in _before(x, past, row, start, end, k):
-            out[places].addcmul_(near, taps[k])
+        for places, near in _before(x, past, rows, start, end, k):
+            out[:, places].addcmul_(near, taps[k])
     return out
 
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 64  # positions
-TOGETHER = 64  # chunks that are worked on at a time
+TOGETHER = 64  # chunks that are worked on at a time on the CPU
 
 
 def recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, memory: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
@@ -64,8 +64,8 @@ def recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, mem
 class _Recall(torch.autograd.Function):
     """`recall` over whole chunks: N chunks of C positions, and G sequences, one for each row and head.
 
-    Some chunks at a time, so that their C x C matrices stay in the cache. Kept for backward: the arguments, what was written, and the
-    memory that each chunk found.
+    On the CPU some chunks at a time, so that their C x C matrices stay in the cache. Kept for backward: the arguments, what was written,
+    and the memory that each chunk found.
     """
 
     @staticmethod
@@ -73,8 +73,8 @@ class _Recall(torch.autograd.Function):
         """q, k: G x N x C x R; v: G x N x C x P; log_decay: G x N x C; rate: G x N x C x 1; memory: G x R x P."""
         y, written = torch.empty_like(v), torch.empty_like(v)
         before = v.new_empty(*v.shape[:2], *memory.shape[1:])  # G x N x R x P
-        for q_, k_, v_, log_decay_, rate_, y_, written_, before_ in _parts(q, k, v, log_decay, rate, y, written, before):
-            memory = _recall(q_, k_, v_, log_decay_, rate_, memory, replace, y_, written_, before_)
+        for part in _parts(q, k, v, log_decay, rate, y, written, before):
+            memory = _recall(part[:5], memory, replace, part[5:])
         ctx.save_for_backward(q, k, v, log_decay, rate, written, before)
         ctx.replace = replace
         return y, memory
@@ -92,11 +92,14 @@ class _Recall(torch.autograd.Function):
 
 def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Views of tensors of G x N x ..., of so many chunks that there are about `TOGETHER` of them."""
-    return zip(*(tensor.split(max(1, TOGETHER // len(tensor)), 1) for tensor in tensors), strict=True)
+    sequences, chunks = tensors[0].shape[:2]
+    together = max(1, TOGETHER // sequences) if tensors[0].device.type == "cpu" else chunks
+    return zip(*(tensor.split(together, 1) for tensor in tensors), strict=True)
 
 
-def _recall(q, k, v, log_decay, rate, memory, replace, y, written, before) -> Tensor:
-    """Fill `y`, `written` and `before`, and give the memory after them."""
+def _recall(arguments: tuple[Tensor, ...], memory: Tensor, replace: bool, results: tuple[Tensor, ...]) -> Tensor:
+    """Fill what the queries recall, what is written, and the memory before each chunk; give the memory after them."""
+    (q, k, v, log_decay, rate), (y, written, before) = arguments, results
     decay, g, to_end = _decays(log_decay, q.dtype)
     ends = (to_end * k).mT
     if replace:

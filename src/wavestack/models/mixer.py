@@ -27,7 +27,7 @@ class Mixer(nn.Module):
         """Mixed views (B x S x L x W) for the chunk after the past that `state` sums up, and the state after it."""
         raise NotImplementedError
 
-    def opened(self, u: Tensor, views: Tensor, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def open(self, u: Tensor, views: Tensor, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """`silu(z)` times the mixture of the views, which are not normed yet; all B x S x L x W."""
         mixed, state = self(u, normed(views), state)
         return functional.silu(z) * mixed, state
@@ -70,7 +70,7 @@ class GatedMixer(Mixer):
     def forward(self, u: Tensor, views: Tensor, state: None = None) -> tuple[Tensor, None]:
         return views * self.weights(u, views)[..., None].to(views.dtype), None
 
-    def opened(self, u: Tensor, views: Tensor, z: Tensor, state: None = None) -> tuple[Tensor, None]:
+    def open(self, u: Tensor, views: Tensor, z: Tensor, state: None = None) -> tuple[Tensor, None]:
         return opened(views, z, self.weights(u, views)), None
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:

@@ -76,9 +76,9 @@ def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) ->
     return stacked, z.reshape(stacked.shape), LanesState(filtered, after)
 
 
-def said(branches: Sequence[Branch], opened: Tensor) -> Tensor:
+def said(branches: Sequence[Branch], y: Tensor) -> Tensor:
     """What the branches write into the residual stream (B x S x H) for their opened views (B x S x L x W)."""
-    return functional.linear(opened.flatten(2), torch.cat([branch.out.weight * branch.gain for branch in branches], 1))
+    return functional.linear(y.flatten(2), torch.cat([branch.out.weight * branch.gain for branch in branches], 1))
 
 
 class AddedBranch(Branch):
@@ -114,7 +114,7 @@ class WaveStackBlock(Block):
         branches = list(self.branches.values())
         u = self.norm(x)  # B x S x H
         views, z, base = views_of(branches, u, base)
-        y, mixed = self.mixer.opened(u, views, z, mixed)
+        y, mixed = self.mixer.open(u, views, z, mixed)
         x = x + said(branches, y)
         after = []
         for branch, past in zip(self.added.values(), added, strict=True):

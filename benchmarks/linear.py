@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("lanes", nargs="*", metavar="LANE", help="only these (default: all that are registered)")
     parser.add_argument("--short", type=int, default=1024)
     parser.add_argument("--long", type=int, default=16384, help="also the tokens of a batch")
-    parser.add_argument("--hidden", type=int, default=96)
+    parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -3,6 +3,7 @@ from math import cos, pi, sin
 import pytest
 import torch
 
+from wavestack.lanes import projection
 from wavestack.lanes.chebyshev import Chebyshev, chebyshev_basis
 from wavestack.lanes.fourier import Fourier, fourier_basis
 
@@ -49,6 +50,32 @@ def test_a_chunk_that_reaches_over_the_end_is_refused_before_anything_is_compute
     _, state = lane(torch.randn(1, 299, 4))
     with pytest.raises(ValueError, match=r"Chebyshev lane: position 300 is beyond its context of 300; shorten the input or train"):
         lane(torch.randn(1, 2, 4), state)
+
+
+@pytest.mark.parametrize("length", [130, 512, 1100])
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("rank", [3, projection.CHUNK])
+def test_parts_of_chunks_give_what_the_formula_does(monkeypatch, length, learned, rank):
+    """Four or two chunks at a time: within one part, in whole parts, over several with a cut one; after a past."""
+    monkeypatch.setattr(projection, "TOGETHER", 256)
+    torch.manual_seed(0)
+    past = 5
+    x = torch.randn(2, length, 4, dtype=torch.float64, requires_grad=True)
+    basis = torch.randn(length, rank, dtype=torch.float64, requires_grad=learned)
+    gains, sums = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((rank,), (2, rank, 4)))
+    y, after = projection.prefix_kernel_average(x, basis, gains, past, sums)
+    kernel = ((basis * gains) @ basis.T).tril()
+    counts = torch.arange(past + 1, past + length + 1)[:, None]
+    expected = (kernel @ x + (basis * gains) @ sums) / counts
+    expected_after = sums + basis.T @ x
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(after, expected_after)
+    given = [x, gains, sums, *([basis] if learned else [])]
+    weight, weight_after = torch.randn_like(y), torch.randn_like(after)
+    found = torch.autograd.grad((y * weight).sum() + (after * weight_after).sum(), given)
+    wanted = torch.autograd.grad((expected * weight).sum() + (expected_after * weight_after).sum(), given)
+    for gradient, of_formula in zip(found, wanted, strict=True):
+        torch.testing.assert_close(gradient, of_formula)
 
 
 def test_tables_are_shared():

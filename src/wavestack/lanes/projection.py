@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from wavestack.lanes.lane import Lane
 
-CHUNK = 64  # positions; a chunk costs CHUNK^2 and a border R, per channel
+CHUNK = 64  # positions, of a basis of low rank
+TOGETHER = 1024  # positions of a row that are worked on at a time on the CPU
 
 
 class ProjectionState(NamedTuple):
@@ -27,90 +28,115 @@ class ProjectionState(NamedTuple):
     sums: Tensor  # B x R x H, sum of phi_s x_s over the past, float32
 
 
-class PrefixKernel(torch.autograd.Function):
-    """`y_t = sum_{s<=t} <queries_t, keys_s> x_s` in chunks, and the sums that it ends with.
+def chunk_of(rank: int, length: int) -> int:
+    """Positions a chunk. Inside of it a position costs half a chunk per channel, and its borders R: they should not be far apart."""
+    return min(length, CHUNK if rank < CHUNK else 2 * CHUNK)
 
-    Backward needs no more than the inputs: what each chunk found is summed again, which is cheaper than keeping it. The batch is a loop,
-    because the kernel is the same for all rows and a batched product would copy it for each of them.
+
+class _PrefixKernel(torch.autograd.Function):
+    """`prefix_kernel_average` over whole chunks, N chunks of C positions.
+
+    On the CPU some chunks at a time, so that their queries and kernels stay in the cache. Backward needs no more than the inputs and the
+    sums that each such part found: the rest is made again, which is cheaper than keeping it. The batch is a loop, because the kernel is
+    the same for all rows and a batched product would copy it for each of them.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """x: B x N x C x H; queries, keys: N x C x R; sums: B x R x H, what the past left. Gives B x N x C x H and B x R x H."""
-        kernel = (queries @ keys.mT).tril_()  # N x C x C
-        before, after = _found(x, keys, sums)
+    def forward(ctx, x: Tensor, basis: Tensor, gains: Tensor, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """x: B x N x C x H; basis: N x C x R; gains: R; counts: N x C x 1; sums: B x R x H. Gives B x N x C x H and B x R x H."""
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for row in range(len(x)):
-            torch.bmm(kernel, x[row], out=y[row])  # inside a chunk
-            y[row].baddbmm_(queries, before[row])  # from the chunks before it
-        ctx.save_for_backward(x, queries, keys, sums)
-        return y, after
+        found = []
+        for part in _parts(x):
+            found.append(sums)
+            keys = basis[part]
+            queries = keys * gains / counts[part]
+            kernel = (queries @ keys.mT).tril_()  # n x C x C
+            sums = torch.empty_like(sums)
+            for row in range(len(x)):
+                before, sums[row] = _sums(x[row, part], keys, found[-1][row])
+                torch.bmm(kernel, x[row, part], out=y[row, part])  # inside a chunk
+                y[row, part].baddbmm_(queries, before)  # from the chunks before it
+        ctx.save_for_backward(x, basis, gains, counts, *found)
+        return y, sums
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)  # whoever calls backward inside of it
-    def backward(ctx, dy: Tensor, dafter: Tensor):
-        x, queries, keys, sums = ctx.saved_tensors
-        kernel = (queries @ keys.mT).tril_()
-        dbefore = torch.stack([torch.bmm(queries.mT, row) for row in dy])  # B x N x R x H
-        dfound = _sums_after(dbefore) + dafter[:, None]  # gradient of what each chunk adds to the running sum
-        dx = torch.empty_like(dy)
-        dkernel = torch.zeros_like(kernel)
-        dqueries, dkeys = torch.zeros_like(queries), torch.zeros_like(keys)
-        before = _found(x, keys, sums)[0]
-        for row in range(len(x)):
-            torch.bmm(kernel.mT, dy[row], out=dx[row])
-            dx[row].baddbmm_(keys, dfound[row])
-            dkernel.baddbmm_(dy[row], x[row].mT)
-            dqueries.baddbmm_(dy[row], before[row].mT)
-            if ctx.needs_input_grad[2]:
-                dkeys.baddbmm_(x[row], dfound[row].mT)
-        dkernel.tril_()
-        dqueries.baddbmm_(dkernel, keys)
-        if ctx.needs_input_grad[2]:
-            dkeys.baddbmm_(dkernel.mT, queries)
-        dsums = dbefore.sum(1) + dafter
-        return dx, dqueries, dkeys if ctx.needs_input_grad[2] else None, dsums
+    def backward(ctx, dy: Tensor, dsums: Tensor):
+        """From the last part to the first; `dsums` is the gradient of the sums after the part at hand."""
+        x, basis, gains, counts, *found = ctx.saved_tensors
+        learned = ctx.needs_input_grad[1]
+        dx, dsums = torch.empty_like(x, memory_format=torch.contiguous_format), dsums.clone()
+        dbasis, dgains = torch.zeros_like(basis) if learned else None, torch.zeros_like(gains)
+        for part, sums in reversed(list(zip(_parts(x), found, strict=True))):
+            keys, scale = basis[part], gains / counts[part]
+            queries = keys * scale
+            kernel = (queries @ keys.mT).tril_()
+            dkernel, dqueries, dkeys = torch.zeros_like(kernel), torch.zeros_like(keys), torch.zeros_like(keys)
+            for row in range(len(x)):
+                before, _ = _sums(x[row, part], keys, sums[row])
+                dbefore = torch.bmm(queries.mT, dy[row, part])  # n x R x H
+                dadded = _after(dbefore, dsums[row])  # gradient of what each chunk adds to the sums
+                torch.bmm(kernel.mT, dy[row, part], out=dx[row, part])
+                dx[row, part].baddbmm_(keys, dadded)
+                dkernel.baddbmm_(dy[row, part], x[row, part].mT)
+                dqueries.baddbmm_(dy[row, part], before.mT)
+                if learned:
+                    dkeys.baddbmm_(x[row, part], dadded.mT)
+                dsums[row] = dadded[0] + dbefore[0]
+            dkernel.tril_()
+            dqueries.baddbmm_(dkernel, keys)
+            dgains += (dqueries * keys / counts[part]).sum((0, 1))
+            if dbasis is not None:
+                dbasis[part] = dkeys.baddbmm_(dkernel.mT, queries).addcmul_(dqueries, scale)
+        return dx, dbasis, dgains, None, dsums
 
 
-def _found(x: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """What the past left to each chunk (B x N x R x H), and to what comes after the last one (B x R x H)."""
-    batch, chunks, _, hidden = x.shape
-    found = x.new_empty(batch, chunks + 1, keys.shape[2], hidden)
-    found[:, 0] = sums
-    for row in range(batch):
-        torch.bmm(keys.mT, x[row], out=found[row, 1:])
-    found = found.cumsum_(1)
-    return found[:, :-1], found[:, -1]
+def _parts(x: Tensor) -> list[slice]:
+    """Of the chunks of B x N x C x H."""
+    _, chunks, chunk, _ = x.shape
+    together = max(1, TOGETHER // chunk) if x.device.type == "cpu" else chunks
+    return [slice(start, start + together) for start in range(0, chunks, together)]
 
 
-def _sums_after(values: Tensor) -> Tensor:
-    """For each chunk the sum of the values of the chunks after it."""
-    inclusive = values.flip(1).cumsum(1).flip(1)
-    return torch.cat([inclusive[:, 1:], torch.zeros_like(values[:, :1])], 1)
+def _sums(x: Tensor, keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """What the past left to each chunk of a row (n x R x H), and to what comes after the last one (R x H)."""
+    found = x.new_empty(len(x) + 1, *sums.shape)
+    found[0] = sums
+    torch.bmm(keys.mT, x, out=found[1:])
+    found.cumsum_(0)
+    return found[:-1], found[-1]
 
 
-def prefix_kernel(x: Tensor, queries: Tensor, keys: Tensor, sums: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`sum_{s<=t} <queries_t, keys_s> x_s` for every t, in chunks.
+def _after(values: Tensor, last: Tensor) -> Tensor:
+    """For each chunk of n x R x H the sum of the values of the chunks after it, and of `last` (R x H), which follows them all."""
+    return torch.cat([values[1:], last[None]]).flip(0).cumsum(0).flip(0)
+
+
+def prefix_kernel_average(x: Tensor, basis: Tensor, gains: Tensor, position: int, sums: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`1/(t+1) * sum_{s<=t} <gains * basis_t, basis_s> x_s` for every t of a chunk, in chunks.
 
     Args:
         x: B x S x H, float32 (or float64).
-        queries, keys: S x R, of the same dtype.
+        basis: S x R, of the same dtype.
+        gains: R.
+        position: of the first token, t = 0 at the start of the sequence.
         sums: B x R x H, what the past left, or None for no past.
 
     Returns:
-        The sums (B x S x H), and the state after the last position (B x R x H).
+        The averages (B x S x H), and the state after the last position (B x R x H).
     """
     batch, length, hidden = x.shape
-    rank = keys.shape[1]
-    chunk = min(CHUNK, length)
+    chunk = chunk_of(basis.shape[1], length)
+    counts = torch.arange(position + 1, position + length + 1, device=x.device, dtype=x.dtype)[:, None]  # S x 1
     padding = -length % chunk
     if padding:
-        x, queries, keys = (functional.pad(tensor, (0, 0, 0, padding)) for tensor in (x, queries, keys))
+        x, basis = (functional.pad(tensor, (0, 0, 0, padding)) for tensor in (x, basis))
+        counts = functional.pad(counts, (0, 0, 0, padding), value=1.0)
     if sums is None:
-        sums = x.new_zeros(batch, rank, hidden)
-    x = x.unflatten(1, (-1, chunk))  # B x N x C x H
-    y, sums = PrefixKernel.apply(x, queries.view(-1, chunk, rank), keys.view(-1, chunk, rank), sums)
+        sums = x.new_zeros(batch, basis.shape[1], hidden)
+    x, basis, counts = x.unflatten(1, (-1, chunk)), basis.unflatten(0, (-1, chunk)), counts.unflatten(0, (-1, chunk))
+    y, sums = _PrefixKernel.apply(x, basis, gains, counts, sums)
     return y.flatten(1, 2)[:, :length], sums
 
 
@@ -139,18 +165,16 @@ class PrefixAverage(Lane):
                 f"{type(self).__name__} lane: position {end - 1} is beyond its context of {self.context}; "
                 "shorten the input or train with a larger context"
             )
-        keys = self.basis(position, end)  # S x R
         with torch.autocast(x.device.type, enabled=False):  # long sums lose their tail in bfloat16
-            count = torch.arange(position + 1, end + 1, device=x.device, dtype=torch.float32)  # S
-            queries = keys * self.gains[self.gain_of_column] / count[:, None]
-            y, sums = prefix_kernel(x.float(), queries, keys, sums)
+            gains = self.gains[self.gain_of_column]  # R
+            y, sums = prefix_kernel_average(x.float(), self.basis(position, end), gains, position, sums)
         return y.to(x.dtype), ProjectionState(end, sums)
 
     def state_bytes(self, positions: int) -> int:
         return 4 * self.rank * self.hidden
 
     def flops(self, length: int) -> int:
-        chunk = min(CHUNK, length)
+        chunk = chunk_of(self.rank, length)
         kernel = 2 * length * chunk * self.rank
         return kernel + 2 * length * (chunk + 2 * self.rank) * self.hidden
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from wavestack.lanes.chebyshev import Chebyshev, chebyshev_basis
 from wavestack.lanes.fourier import Fourier, fourier_basis
-from wavestack.lanes.projection import prefix_kernel
+from wavestack.lanes.projection import prefix_kernel_average
 from wavestack.models.language_model import LanguageModel, matrix_flops
 
 # The lanes' own tables are kept for ever, which would be one for each length of a generated text: here the last few are kept.
@@ -68,11 +68,10 @@ class PublishedModel(LanguageModel):
         return total, total - self.token.weight.numel() - self.head.weight.numel()
 
 
-def prefix_average(x: Tensor, basis: Tensor, gains: Tensor | float = 1.0) -> Tensor:
-    """`1/(t+1) sum_{s<=t} <g * phi_t, phi_s> x_s` (B x S x H), for a basis S x R and gains R, the sums in float32."""
+def prefix_average(x: Tensor, basis: Tensor, gains: Tensor | None = None) -> Tensor:
+    """`1/(t+1) sum_{s<=t} <g * phi_t, phi_s> x_s` (B x S x H), for a basis S x R and gains R (None for ones), the sums in float32."""
     with torch.autocast(x.device.type, enabled=False):
-        count = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=torch.float32)  # S
-        y, _ = prefix_kernel(x.float(), basis * gains / count[:, None], basis, None)
+        y, _ = prefix_kernel_average(x.float(), basis, basis.new_ones(basis.shape[1]) if gains is None else gains, 0, None)
     return y.to(x.dtype)
 
 

@@ -210,8 +210,9 @@ def _headlines(parameters: Parameters, results: Results, specs: Mapping[str, Loo
     cards = []
     for corpus in study.corpora:
         means = {mean["spec"]: mean for mean in content["means"] if mean["corpus"] == corpus}
-        entries = [entry for entry in content["differences"] if entry["corpus"] == corpus]
-        verdicts = [_said(entry) for entry in entries]
+        # of the model that the study names first; all pairs stand in the table
+        pairs = [entry for entry in content["differences"] if entry["corpus"] == corpus]
+        verdicts = [_said(entry) for entry in pairs if study.specs[0] in (entry["spec"], entry["against"])]
         shown = [(spec, specs[spec].index, tables.PERPLEXITY.text(means.get(spec, {}))) for spec in dict.fromkeys([*study.specs, *means])]
         cards.append(Headline(corpus, shown, verdicts or ["The difference is missing."]))
     return cards

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 
+from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.provenance import fingerprint, recorded
 
@@ -88,11 +89,13 @@ class Case:
 def interleaved(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Spread]:
     """Seconds of each contender, which take turns: what the machine does besides hits all of them alike.
 
-    The first round warms up and does not count. Every round is in another order, so that none always runs after the same one.
+    The first round warms up and does not count, and what it allocates is kept. Every round is in another order, so that none always runs
+    after the same one.
     """
     if repeats < 2:
         raise ValueError(f"quartiles need at least 2 repeats, not {repeats}")
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    keep_freed_memory()  # as a training does
     names, draw = list(contenders), random.Random(0)
     gc.collect()
     gc.disable()  # a collection would count for whoever runs when it starts

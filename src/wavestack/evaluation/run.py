@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import read_json, write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import available
@@ -26,6 +27,7 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     Returns:
         The content of `metrics.json`. A run that diverged is not scored, and says so.
     """
+    keep_freed_memory()
     training = read_json(reports / "training.json")
     split = TokenFile.open(tokens, SPLIT)
     model = load_model(data / "best")

@@ -29,7 +29,7 @@ from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 32  # positions; a position costs R (C + R) per channel, and a chunk's border R^2
 SEGMENT = 1024  # positions whose tables are made at once
-KEPT = 8  # segments whose tables are kept: for all blocks, and from one step of a training to the next
+KEPT = 16  # segments whose tables are kept: for all blocks, and from one step of a training to the next; 3 MB each at R = 16
 
 
 class LegendreState(NamedTuple):

@@ -11,6 +11,7 @@ from wavestack.lanes.filtering import causal_filter
 from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 64  # positions; a position costs CHUNK + 4R per channel
+TOGETHER = 1024  # positions that are worked on at a time on the CPU, so that what lies between stays in the cache
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
@@ -56,9 +57,11 @@ class Oscillator(Lane):
             if state is None:
                 state = x.new_zeros(batch, 2, self.modes, hidden, dtype=torch.float32)
             pieces = []
-            for part in x.float().tensor_split([length - length % CHUNK], 1):  # whole chunks, then the rest as a chunk of its own
+            whole = length - length % CHUNK
+            together = TOGETHER if x.device.type == "cpu" else max(CHUNK, whole)
+            for part in (*x[:, :whole].split(together, 1), x[:, whole:]):  # whole chunks, then the rest as a chunk of its own
                 if part.shape[1]:
-                    y, state = oscillate(part.unflatten(1, (-1, min(CHUNK, part.shape[1]))), powers, weights, state)
+                    y, state = oscillate(part.float().unflatten(1, (-1, min(CHUNK, part.shape[1]))), powers, weights, state)
                     pieces.append(y)
         return torch.cat(pieces, 1).to(x.dtype), state
 

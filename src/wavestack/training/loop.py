@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import autocast, available
@@ -73,6 +74,7 @@ def train(
     Raises:
         ValueError: where the train split is shorter than one sequence, or the device is not there.
     """
+    keep_freed_memory()
     device = available(training.device)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")

@@ -12,7 +12,7 @@ import torch
 from wavestack.allocation import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
-for _ in range(12):
+for _ in range(40):
     torch.ones(64, 2**18)  # 64 MiB, freed at once
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
@@ -24,7 +24,6 @@ def faults(how: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library's own setting")
 def test_freed_memory_is_not_faulted_in_again():
-    """Half of what is given back and asked for again, at most: small blocks may settle in a large freed one, and another must be found."""
-    pages = 64 * 2**20 // resource.getpagesize()
-    saved = faults("given back") - faults("kept")
-    assert saved > 6 * pages
+    """Nor at first: small blocks settle in the large one that was freed, and it takes some rounds until there is one to be used again."""
+    pages = 64 * 2**20 // resource.getpagesize()  # of one block
+    assert faults("given back") - faults("kept") > 20 * pages

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from wavestack.allocation import keep_freed_memory
 from wavestack.device import autocast, available
 from wavestack.params import Training
 from wavestack.provenance import peak_memory
@@ -41,7 +40,6 @@ class Request:
 
 def measure(request: Request) -> dict[str, Any]:
     """Seconds of each timed step (forward, backward, optimiser), and bytes at the peak above the loaded model."""
-    keep_freed_memory()  # as a training does
     torch.set_num_threads(request.threads)
     torch.manual_seed(0)
     architecture = Architecture.from_json(request.architecture)

@@ -23,6 +23,6 @@ rule all:
     default_target: True
     input:
         f"{REPORTS}/index.html",
-        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.runs()),
+        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
         expand("{data}/profile/length{length}.csv", data=DATA, length=LENGTHS),
         f"{DATA}/budget.met",

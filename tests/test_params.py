@@ -192,10 +192,66 @@ def test_knobs_are_filled_in_with_their_defaults(tmp_path):
 
 def test_lane_subsets():
     lanes = ("a", "b", "c")
-    assert lane_subsets(lanes, lanes) == [
+    assert [str(variant) for variant in lane_subsets(lanes, lanes)] == [
         "lanes=none", "lanes=a", "lanes=b", "lanes=c", "lanes=a+b", "lanes=a+c", "lanes=b+c", "base"
     ]  # fmt: skip
-    assert lane_subsets(lanes, ("c",)) == ["lanes=none", "lanes=c"]
+    assert [str(variant) for variant in lane_subsets(lanes, ("c",))] == ["lanes=none", "lanes=c"]
+
+
+TUNED = [
+    "budgets.tiny.training={batch: 8}",
+    "studies.tuning={corpora: [pydocs], specs: [wavestack, transformer], budget: tiny, seeds: [0, 1], trials: "
+    "[{learning_rate: 0.01, weight_decay: 0.1, dropout: 0}, {learning_rate: 0.02, weight_decay: 0, dropout: 0.1}]}",
+]
+
+
+def test_a_training_is_laid_over_by_its_budget_its_variant_and_what_was_chosen():
+    parameters = load(SMOKE, TUNED)
+    base, tuned = (Run("pydocs", "transformer", "tiny", variant, 0) for variant in ("base", "tuned"))
+    trial = parameters.tuning_runs("pydocs", "transformer")[2]
+    assert trial.variant == "lr=0.02,wd=0,dropout=0.1"
+    assert parameters.training(base).model_dump() == parameters.profile.training.model_dump() | {"batch": 8}
+    assert parameters.training(trial).model_dump() == parameters.profile.training.model_dump() | {
+        "batch": 8, "learning_rate": 0.02, "weight_decay": 0.0, "dropout": 0.1
+    }  # fmt: skip
+    assert parameters.training(tuned, {"learning_rate": 0.5}).learning_rate == 0.5
+    assert parameters.steps("tiny") == 40  # 20,480 tokens in steps of 8 x 64
+
+
+def test_every_trial_is_a_run_of_every_spec():
+    parameters = load(SMOKE, TUNED)
+    trials = [str(run) for run in parameters.tuning_runs("pydocs", "wavestack")]
+    names = ("lr=0.01,wd=0.1,dropout=0", "lr=0.02,wd=0,dropout=0.1")
+    assert trials == [f"pydocs/wavestack/tiny/{name}/seed{seed}" for name in names for seed in (0, 1)]
+    assert len(parameters.tuning_runs()) == 8
+    assert set(parameters.tuning_runs()) <= set(parameters.runs())
+    assert not set(parameters.tuning_runs()) & set(parameters.scored_runs())
+
+
+def test_a_comparison_and_an_ablation_of_what_was_tuned():
+    parameters = load(SMOKE, [*TUNED, "studies.comparison.tuned=true", "studies.ablation.tuned=true"])
+    assert {run.variant for run in parameters.comparison_runs()} == {"tuned"}
+    assert [run.variant for run in parameters.ablation_runs()] == ["lanes=none,tuned", "lanes=wavelet,tuned"]
+
+
+def test_what_is_not_tuned_cannot_be_compared_as_tuned(tmp_path):
+    def change(p):
+        p["studies"]["comparison"]["tuned"] = True
+        trial = {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 1.5}
+        p["studies"]["tuning"] = {"corpora": ["pydocs"], "specs": ["wavestack"], "budget": "tiny", "seeds": [0], "trials": [trial]}
+
+    assert errors_of(tmp_path, change) == [
+        "wrong.yaml: studies.tuning.trials.0.dropout: expected less than 1, found 1.5",
+        "wrong.yaml: studies.comparison.tuned: transformer is not tuned on pydocs; add them to studies.tuning",
+    ]
+
+
+def test_a_budget_s_training_is_checked_by_itself_and_over_the_profile_s(tmp_path):
+    assert errors_of(tmp_path, lambda p: p["budgets"]["tiny"].update(training={"batches": 3})) == [
+        "wrong.yaml: budgets.tiny.training.batches: unknown key; did you mean 'batch'?"
+    ]
+    (error,) = errors_of(tmp_path, lambda p: p["budgets"]["tiny"].update(training={"accumulation": 3}))
+    assert error.startswith("wrong.yaml: budgets.tiny.training over this profile's: expected an accumulation that divides batch")
 
 
 def test_a_run_wanted_by_two_studies_is_one_run():
@@ -223,7 +279,9 @@ def test_what_is_no_run_is_refused(path):
         ("pydoc/wavestack/tiny/base/seed0", "unknown corpus 'pydoc'; did you mean 'pydocs'"),
         ("pydocs/wavestak/tiny/base/seed0", "unknown spec 'wavestak'; did you mean 'wavestack'"),
         ("pydocs/wavestack/large/base/seed0", "unknown budget 'large'"),
-        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected base, or lanes= with some of fourier, recall, wavelet"),
+        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected lanes= with some of fourier, recall, wavelet"),
+        ("pydocs/wavestack/tiny/lr=-1/seed0", "learning_rate: expected greater than 0, found -1"),
+        ("pydocs/wavestack/tiny/tuned/seed0", "wavestack is not tuned on pydocs in .*; add it to studies.tuning"),
         ("pydocs/transformer/tiny/lanes=none/seed0/..", "is not a run"),
     ],
 )

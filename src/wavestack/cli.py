@@ -3,8 +3,9 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from wavestack import steps
 from wavestack.artifacts import write_json
-from wavestack.params import Parameters, load
+from wavestack.params import Parameters, Run, load
 from wavestack.provenance import recorded
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -174,6 +175,7 @@ def train(
     reports: Reports,
     params: Profile = QUICK,
     override: Overrides = [],
+    choice: Annotated[Path | None, typer.Option(help="What wavestack choose wrote, for a run that is tuned.")] = None,
     fingerprint: Fingerprint = "",
 ) -> None:
     """Train a run (corpus/spec/budget/variant/seedK), going on from its newest checkpoint."""
@@ -182,10 +184,33 @@ def train(
     parameters = load(params, override)
     chosen = parameters.run(run)
     step = steps.train(parameters, chosen)
-    with _step("train", step, fingerprint, reports, [tokens / "manifest.json"]) as timing:
-        trained = train_run(parameters, chosen, tokens, data, reports, step.fingerprint)
+    inputs = [tokens / "manifest.json", *([choice] if choice else [])]
+    with _step("train", step, fingerprint, reports, inputs) as timing:
+        trained = train_run(parameters, chosen, tokens, data, reports, step.fingerprint, choice)
         speed = trained["tokens"] / trained["seconds"] if trained["seconds"] else None
         timing["training"] = {"seconds": trained["seconds"], "tokens_per_second": speed}
+
+
+@app.command()
+def choose(
+    corpus: str,
+    spec: str,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Choose the best of the trials of a spec on a corpus."""
+    from wavestack.studies.tuning import choose as choose_trial
+
+    parameters = load(params, override)
+    runs = parameters.tuning_runs(corpus, spec)
+    if not runs:
+        raise ValueError(f"{params} tunes no {spec} on {corpus}; add them to studies.tuning")
+    inputs = [reports / "runs" / str(run) / "training.json" for run in runs]
+    with _step(spec, steps.choose(parameters, corpus, spec), fingerprint, reports / "tuning" / corpus, inputs):
+        choice = choose_trial(parameters, corpus, spec, reports)
+    print(f"{spec} on {corpus}: {choice['chosen']}", *choice["at_the_edge"], sep="; ")
 
 
 @app.command()
@@ -255,21 +280,36 @@ def profile(
 
 
 @app.command()
-def study(name: str, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
-    """Put the results of a study (comparison, ablation, lengths) together."""
+def study(
+    name: str,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Put the results of a study (calibration, tuning, comparison, ablation, lengths) together."""
     from wavestack.studies.ablation import write_ablation
+    from wavestack.studies.calibration import write_calibration
     from wavestack.studies.comparison import write_comparison
     from wavestack.studies.lengths import write_lengths
+    from wavestack.studies.tuning import write_tuning
 
     parameters = load(params, override)
-    analyses = {"comparison": write_comparison, "ablation": write_ablation, "lengths": write_lengths}
+    analyses: dict[str, tuple[Callable[..., Any], list[Run]]] = {
+        "calibration": (write_calibration, parameters.calibration_runs()),
+        "tuning": (write_tuning, []),
+        "comparison": (partial(write_comparison, data=data), parameters.comparison_runs()),
+        "ablation": (write_ablation, parameters.ablation_runs()),
+        "lengths": (write_lengths, []),
+    }
     wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]
     if name not in wanted:
         raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(wanted)}")
-    runs = {"comparison": parameters.comparison_runs(), "ablation": parameters.ablation_runs(), "lengths": []}[name]
+    analyse, runs = analyses[name]
     inputs = [reports / "runs" / str(run) / "metrics.json" for run in runs]
     with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", inputs):
-        analyses[name](parameters, reports)
+        analyse(parameters, reports=reports)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -33,6 +33,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from wavestack import registry
+from wavestack.variants import Variant
 
 # A name becomes a folder, so it may not climb out of one.
 RESERVED = ("raw", "benchmarks")  # folders of data/ and reports/ that belong to no profile
@@ -42,6 +43,7 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _known(kind: str) -> AfterValidator:
@@ -156,18 +158,8 @@ class CorpusUse(Strict):
 # --- what to run -----------------------------------------------------------------------------------------------------------------
 
 
-class Budget(Strict):
-    """What is equal between the models of a comparison."""
-
-    hidden: Positive
-    blocks: Positive
-    context: Annotated[int, Field(ge=2)]  # positions, T
-    parameters: Positive  # non-embedding; the tied embedding adds vocabulary x hidden
-    tokens: Positive  # of training
-
-
 class Training(Strict):
-    """One training; the same for every model of a profile."""
+    """One training; the same for every model of a profile, but for what was tuned."""
 
     batch: Positive  # sequences an optimiser step
     accumulation: Positive = 1  # parts in which a batch is computed
@@ -175,6 +167,7 @@ class Training(Strict):
     final_learning_rate: Share = 0.1  # share of learning_rate at the end of the cosine
     warmup: Share = 0.05  # share of the steps
     weight_decay: Annotated[float, Field(ge=0)] = 0.1  # on matrices only, embeddings left out
+    dropout: Dropout | None = None  # of every dropout layer of a model; None leaves them as the model has them
     betas: tuple[Momentum, Momentum] = (0.9, 0.95)
     clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"  # of autocast
@@ -192,6 +185,28 @@ class Training(Strict):
         return self
 
 
+if TYPE_CHECKING:
+    SomeOfTraining = Training
+else:
+    SomeOfTraining = create_model(
+        "SomeOfTraining",
+        __base__=Strict,
+        __doc__="Settings of a training that are laid over the profile's.",
+        **{name: (setting.rebuild_annotation() | None, None) for name, setting in Training.model_fields.items()},
+    )
+
+
+class Budget(Strict):
+    """What is equal between the models of a comparison."""
+
+    hidden: Positive
+    blocks: Positive
+    context: Annotated[int, Field(ge=2)]  # positions, T
+    parameters: Positive  # non-embedding; the tied embedding adds vocabulary x hidden
+    tokens: Positive  # of training
+    training: SomeOfTraining = SomeOfTraining()  # type: ignore[call-arg]  # of all models of this budget, over the profile's
+
+
 class Evaluation(Strict):
     batch_tokens: Positive = 8192  # positions a forward pass
 
@@ -201,6 +216,33 @@ class Comparison(Strict):
     specs: Distinct[SpecName]
     budget: BudgetName
     seeds: Distinct[Seed]
+    tuned: bool = False  # each spec as it was tuned on the corpus
+
+
+class Tuning(Strict):
+    """The same trials for every spec on every corpus; the one with the lowest validation loss is chosen."""
+
+    corpora: Distinct[CorpusName]
+    specs: Distinct[SpecName]
+    budget: BudgetName
+    seeds: Distinct[Seed]
+    trials: Distinct["Trial"]
+
+
+class Trial(Strict):
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    dropout: Dropout
+
+
+class Calibration(Strict):
+    """A run of known outcome. Until it is there and as good as is known, no verdict is given: a weak baseline decides nothing."""
+
+    corpus: CorpusName
+    spec: SpecName
+    budget: BudgetName
+    seed: Seed = 0
+    at_most: Annotated[float, Field(gt=0)]  # nats per token of the validation split
 
 
 class Ablation(Strict):
@@ -211,6 +253,7 @@ class Ablation(Strict):
     lanes: Distinct[str] | None = None  # all of the spec's
     budget: BudgetName
     seeds: Distinct[Seed]
+    tuned: bool = False  # every subset as the whole spec was tuned on the corpus
 
 
 class Lengths(Strict):
@@ -232,6 +275,8 @@ class Lengths(Strict):
 
 
 class Studies(Strict):
+    calibration: Calibration | None = None
+    tuning: Tuning | None = None
     comparison: Comparison
     ablation: Ablation | None = None
     lengths: Lengths | None = None
@@ -248,6 +293,16 @@ class Profile(Strict):
     training: Training
     evaluation: Evaluation = Evaluation()
     studies: Studies
+
+    @model_validator(mode="after")
+    def _trainings_of_budgets(self) -> "Profile":
+        for name, budget in self.budgets.items():
+            try:
+                Training(**{**self.training.model_dump(), **budget.training.model_dump(exclude_unset=True)})
+            except ValidationError as error:
+                reason = error.errors(include_url=False)[0]["msg"]
+                raise PydanticCustomError("training", f"budgets.{name}.training over this profile's: {reason}") from None
+        return self
 
 
 # --- what was read ---------------------------------------------------------------------------------------------------------------
@@ -280,13 +335,12 @@ class ModelSpec:
         return entries
 
     def variant(self, name: str) -> "ModelSpec":
-        """The spec under a variant: `base`, or `lanes=` with a `+`-joined subset of the spec's lanes (or `none`)."""
-        if name == "base":
+        """The spec under a variant, with those of its lanes that the variant keeps."""
+        chosen = Variant.parse(name).lanes
+        if chosen is None:
             return self
-        key, _, value = name.partition("=")
-        chosen = () if value == "none" else tuple(value.split("+"))
-        if key != "lanes" or not set(chosen) <= set(self.lanes):
-            raise ValueError(f"variant '{name}': expected base, or lanes= with some of {', '.join(self.lanes) or '(no lanes)'}")
+        if not set(chosen) <= set(self.lanes):
+            raise ValueError(f"variant '{name}': expected lanes= with some of {', '.join(self.lanes) or '(no lanes)'}")
         lanes = {lane: knobs for lane, knobs in self.knobs["lanes"].items() if lane in chosen}
         return replace(self, knobs={**self.knobs, "lanes": lanes})
 
@@ -303,6 +357,10 @@ class Run:
 
     def __str__(self) -> str:
         return f"{self.corpus}/{self.spec}/{self.budget}/{self.variant}/seed{self.seed}"
+
+    @property
+    def tuned(self) -> bool:
+        return Variant.parse(self.variant).tuned
 
     @classmethod
     def parse(cls, path: str) -> "Run":
@@ -336,11 +394,37 @@ class Parameters:
     def spec(self, run: Run) -> ModelSpec:
         return self.specs[run.spec].variant(run.variant)
 
+    def training(self, run: Run, chosen: Mapping[str, float] | None = None) -> Training:
+        """How a run is trained: the profile's settings, those of its budget over them, then those of its variant.
+
+        Args:
+            chosen: what tuning chose, for a run that is tuned.
+        """
+        variant, budget = Variant.parse(run.variant), self.profile.budgets[run.budget]
+        assert chosen is None or variant.tuned
+        laid_over = {**budget.training.model_dump(exclude_unset=True), **variant.training, **(chosen or {})}
+        return Training(**{**self.profile.training.model_dump(), **laid_over})
+
     def comparison_runs(self) -> list[Run]:
         """Runs of the comparison study, in order."""
         study = self.profile.studies.comparison
         keys = itertools.product(study.corpora, study.specs, study.seeds)
-        return [Run(corpus, spec, study.budget, "base", seed) for corpus, spec, seed in keys]
+        return [Run(corpus, spec, study.budget, str(Variant(tuned=study.tuned)), seed) for corpus, spec, seed in keys]
+
+    def tuning_runs(self, corpus: str | None = None, spec: str | None = None) -> list[Run]:
+        """Runs of the tuning study, in the order of its trials; those of one corpus and spec where they are given."""
+        study = self.profile.studies.tuning
+        if study is None:
+            return []
+        trials = [Variant(training=trial.model_dump()) for trial in study.trials]
+        keys = itertools.product(study.corpora, study.specs, trials, study.seeds)
+        runs = [Run(each, of, study.budget, str(trial), seed) for each, of, trial, seed in keys]
+        return [run for run in runs if corpus in (None, run.corpus) and spec in (None, run.spec)]
+
+    def calibration_runs(self) -> list[Run]:
+        """The run of the calibration, if there is one."""
+        study = self.profile.studies.calibration
+        return [] if study is None else [Run(study.corpus, study.spec, study.budget, "base", study.seed)]
 
     def ablation_runs(self) -> list[Run]:
         """Runs of the ablation study, smallest subsets first. The set of all lanes is the spec's own `base` run."""
@@ -348,7 +432,8 @@ class Parameters:
         if study is None:
             return []
         lanes = self.specs[study.spec].lanes
-        keys = itertools.product(study.corpora, lane_subsets(lanes, study.lanes or lanes), study.seeds)
+        subsets = [str(replace(variant, tuned=study.tuned)) for variant in lane_subsets(lanes, study.lanes or lanes)]
+        keys = itertools.product(study.corpora, subsets, study.seeds)
         return [Run(corpus, study.spec, study.budget, variant, seed) for corpus, variant, seed in keys]
 
     def lengths_budget(self) -> Budget:
@@ -360,11 +445,16 @@ class Parameters:
     def steps(self, budget: str) -> int:
         """Optimiser steps of a training at a budget."""
         sizes = self.profile.budgets[budget]
-        return -(-sizes.tokens // (self.profile.training.batch * sizes.context))
+        batch = sizes.training.batch or self.profile.training.batch
+        return -(-sizes.tokens // (batch * sizes.context))
 
     def runs(self) -> list[Run]:
         """Every run that some study wants, once."""
-        return list(dict.fromkeys([*self.comparison_runs(), *self.ablation_runs()]))
+        return list(dict.fromkeys([*self.calibration_runs(), *self.tuning_runs(), *self.comparison_runs(), *self.ablation_runs()]))
+
+    def scored_runs(self) -> list[Run]:
+        """Those of them that are scored on the whole validation split; trials are judged by what their trainings saw of it."""
+        return list(dict.fromkeys([*self.calibration_runs(), *self.comparison_runs(), *self.ablation_runs()]))
 
     def run(self, path: str) -> Run:
         """The run that `path` names; ValueError where its corpus, spec, budget or variant is not in these parameters."""
@@ -377,14 +467,23 @@ class Parameters:
             if value not in known:
                 raise ValueError(f"run '{path}': unknown {kind} '{value}'{_nearest(value, known)}")
         self.spec(run)
+        try:
+            self.training(run)
+        except ValidationError as error:  # values that a variant names are held to their limits
+            detail = error.errors(include_url=False)[0]
+            raise ValueError(_line(f"run '{path}'", (), detail, Training)) from None
+        if run.tuned and not self.tuning_runs(run.corpus, run.spec):
+            raise ValueError(
+                f"run '{path}': {run.spec} is not tuned on {run.corpus} in {self.sources['profile']}; add it to studies.tuning"
+            )
         return run
 
 
-def lane_subsets(lanes: Sequence[str], chosen: Sequence[str]) -> list[str]:
-    """Variants for all subsets of the chosen ones of a spec's lanes, smallest first; the set of all lanes is `base`."""
+def lane_subsets(lanes: Sequence[str], chosen: Sequence[str]) -> list[Variant]:
+    """Variants for all subsets of the chosen ones of a spec's lanes, smallest first; the set of all lanes changes nothing."""
     ordered = [lane for lane in lanes if lane in chosen]
     subsets = [s for size in range(len(ordered) + 1) for s in itertools.combinations(ordered, size)]
-    return ["base" if len(s) == len(lanes) else f"lanes={'+'.join(s) or 'none'}" for s in subsets]
+    return [Variant() if len(s) == len(lanes) else Variant(lanes=s) for s in subsets]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------------------
@@ -601,10 +700,20 @@ def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None],
         return []
     studies = {name: study for name, study in named.items() if isinstance(study, dict)}
     errors = [
-        f"{file}: studies.{name}.corpora: '{corpus}' is not among this profile's corpora{_nearest(corpus, sized)}"
+        f"{file}: studies.{name}.{key}: '{corpus}' is not among this profile's corpora{_nearest(corpus, sized)}"
         for name, study in studies.items()
-        for corpus in _strings(study.get("corpora"))
+        for key, corpora in (("corpora", study.get("corpora")), ("corpus", [study.get("corpus")]))
+        for corpus in _strings(corpora)
         if corpus not in sized
+    ]
+    tuning = studies.get("tuning", {})
+    errors += [
+        f"{file}: studies.{name}.tuned: {spec} is not tuned on {corpus}; add them to studies.tuning"
+        for name, study in studies.items()
+        if study.get("tuned") is True
+        for corpus in _strings(study.get("corpora"))
+        for spec in _strings(study.get("specs", [study.get("spec")]))
+        if corpus not in _strings(tuning.get("corpora")) or spec not in _strings(tuning.get("specs"))
     ]
     ablation = studies.get("ablation", {})
     spec = specs.get(str(ablation.get("spec")))

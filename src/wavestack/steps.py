@@ -11,6 +11,7 @@ from typing import Any
 
 from wavestack.params import ModelSpec, Parameters, Run
 from wavestack.provenance import fingerprint
+from wavestack.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def tokens(parameters: Parameters, name: str) -> Step:
 def ledger(parameters: Parameters) -> Step:
     runs = parameters.runs()
     settings = {
-        "models": {f"{run.spec}/{run.variant}": _spec(parameters.spec(run)) for run in runs},
-        "budgets": {run.budget: parameters.profile.budgets[run.budget].model_dump(mode="json") for run in runs},
+        "models": {f"{run.spec}/{Variant.parse(run.variant).model}": _spec(parameters.spec(run)) for run in runs},
+        "budgets": {run.budget: parameters.profile.budgets[run.budget].model_dump(mode="json", exclude={"training"}) for run in runs},
         "vocabularies": {run.corpus: parameters.tokenizer(run.corpus).size for run in runs},
     }
     entries = {entry for run in runs for entry in parameters.spec(run).entries}
@@ -54,7 +55,7 @@ def contract(parameters: Parameters, spec: str, budget: str, variant: str) -> St
     chosen = parameters.specs[spec].variant(variant)
     settings = {
         "spec": _spec(chosen),
-        "budget": parameters.profile.budgets[budget].model_dump(mode="json", exclude={"tokens"}),
+        "budget": parameters.profile.budgets[budget].model_dump(mode="json", exclude={"tokens", "training"}),
     }
     return _step(settings, ["wavestack.studies.contracts", *chosen.entries])
 
@@ -63,10 +64,11 @@ def train(parameters: Parameters, run: Run) -> Step:
     spec = parameters.spec(run)
     settings = {
         "spec": _spec(spec),
-        "budget": parameters.profile.budgets[run.budget].model_dump(mode="json"),
+        "budget": parameters.profile.budgets[run.budget].model_dump(mode="json", exclude={"training"}),
         "vocabulary": parameters.tokenizer(run.corpus).size,
         "seed": run.seed,
-        "training": parameters.profile.training.model_dump(mode="json"),
+        "training": parameters.training(run).model_dump(mode="json"),
+        "tuned": run.tuned,
         "evaluation": parameters.profile.evaluation.model_dump(mode="json"),
     }
     return _step(settings, ["wavestack.training.run", *spec.entries])
@@ -76,8 +78,8 @@ def evaluate(parameters: Parameters, run: Run) -> Step:
     settings = {
         "words": parameters.corpora[run.corpus].words,
         "evaluation": parameters.profile.evaluation.model_dump(mode="json"),
-        "threads": parameters.profile.training.threads,
-        "device": parameters.profile.training.device,
+        "threads": parameters.training(run).threads,
+        "device": parameters.training(run).device,
     }
     return _step(settings, ["wavestack.evaluation.run", *parameters.spec(run).entries])
 
@@ -90,11 +92,16 @@ def length(parameters: Parameters, positions: int) -> Step:
         "study": study.model_dump(mode="json", exclude={"lengths"}),
         "length": positions,
         "longest": max(study.lengths),
-        "budget": parameters.profile.budgets[study.budget].model_dump(mode="json"),
+        "budget": parameters.profile.budgets[study.budget].model_dump(mode="json", exclude={"training"}),
         "specs": {name: _spec(spec) for name, spec in specs.items()},
     }
     entries = {entry for spec in specs.values() for entry in spec.entries}
     return _step(settings, ["wavestack.profiling.length", *entries])
+
+
+def choose(parameters: Parameters, corpus: str, spec: str) -> Step:
+    """The choice among the trials of a spec on a corpus."""
+    return _step({"trials": [str(run) for run in parameters.tuning_runs(corpus, spec)]}, ["wavestack.studies.tuning"])
 
 
 def study(parameters: Parameters, name: str) -> Step:

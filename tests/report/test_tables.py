@@ -67,8 +67,48 @@ def test_a_difference_without_all_of_its_pairs_names_the_seed():
         "verdict": "undecided", "reason": "a run is missing or diverged",
     }  # fmt: skip
     (row,) = tables.differences({"differences": [entry]}).rows
-    reason = "a run is missing or diverged"
-    assert row.cells == ("pydocs", "a − b", "+0.2500 (seed 0), – (seed 1), −0.5000 (seed 2)", "–", f"undecided: {reason}", reason)
+    verdict = "undecided: a run is missing or diverged"
+    assert row.cells == ("pydocs", "a − b", "+0.2500 (seed 0), – (seed 1), −0.5000 (seed 2)", *["–"] * 5, verdict)
+
+
+def test_a_difference_with_its_interval():
+    entry = {
+        "corpus": "pydocs", "spec": "a", "against": "b", "seeds": [0, 1, 2], "nats": [-0.1, -0.1, -0.1], "perplexity_percent": -9.5,
+        "level": 0.975, "low_percent": -12.34, "high_percent": -7.0, "p": 0.00123, "seeds_for_one_percent": 4,
+        "verdict": "better", "reason": None,
+    }  # fmt: skip
+    more_text = entry | {"seeds_for_one_percent": None}
+    first, second = tables.differences({"differences": [entry, more_text]}).rows
+    assert first.cells[3:] == ("−9.5%", "−12.3 to −7.0%", "97.5%", "0.0012", "4", "better")
+    assert second.cells[-2] == "needs more text"
+
+
+DIVERGED = {"status": "diverged", "reason": "nan"}
+
+
+def choice(spec="wavestack", edges=()):
+    trials = [
+        {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 0.0, "seeds": 1, "nats_per_token": 3.5, "status": "ok", "reason": None},
+        {"learning_rate": 0.1, "weight_decay": 0.1, "dropout": 0.0, "seeds": 1, "nats_per_token": None} | DIVERGED,
+    ]
+    chosen = {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 0.0}
+    return {
+        "corpus": "pydocs", "spec": spec, "trials": trials, "chosen": chosen, "at_the_edge": list(edges), "expected_best": [None, 3.5]
+    }  # fmt: skip
+
+
+def test_tuning_shows_every_trial_and_says_where_the_best_is_at_the_edge():
+    table = tables.tuning({"choices": [choice(edges=["learning_rate 0.01 is the smallest that was tried"])]})
+    assert [row.cells[-2:] for row in table.rows] == [("3.5000", "chosen"), ("–", "diverged")]
+    assert [row.kind for row in table.rows] == ["mean", "failed"]
+    assert table.notes == ("wavestack on pydocs: learning_rate 0.01 is the smallest that was tried, and what lies beyond was not tried",)
+
+
+def test_calibration_says_whether_it_was_passed():
+    row = {"corpus": "shakespeare", "spec": "transformer", "parameters": 1000, "training_tokens": 2000, "nats_per_token": 1.91}
+    (passed,), (failed,) = (tables.calibration({"row": row, "at_most": most, "passed": most > 1.91}).rows for most in (1.95, 1.9))
+    assert passed.cells == ("shakespeare", "transformer", "1,000", "2,000", "1.9100", "1.95", "passed")
+    assert (failed.cells[-1], failed.kind) == ("failed", "failed")
 
 
 def test_ablation_has_every_subset_and_its_distance_from_all_lanes():

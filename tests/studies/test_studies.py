@@ -1,5 +1,6 @@
 """Studies on results written by hand: the numbers in their tables are computed here."""
 
+import itertools
 import math
 
 import pandas
@@ -8,9 +9,11 @@ import pytest
 from wavestack.artifacts import read_json, write_json
 from wavestack.params import load
 from wavestack.studies.ablation import write_ablation
+from wavestack.studies.calibration import write_calibration
 from wavestack.studies.comparison import write_comparison
 from wavestack.studies.lengths import write_lengths
 from wavestack.studies.results import MEASURES, means
+from wavestack.studies.tuning import choose, expected_best, write_tuning
 
 SEEDS = ["studies.comparison.seeds=[0, 1]"]
 
@@ -21,6 +24,8 @@ def result(reports, run, nats, parameters=56_000, tokens=20_480, status="ok"):
     if status == "ok":
         metrics |= {"nats_per_token": nats, "perplexity": math.exp(nats), "bits_per_byte": nats / 2, "word_perplexity": None}
     write_json(reports / "runs" / str(run) / "metrics.json", metrics)
+    documents = {"document": [0, 1, 2], "tokens": [100, 300, 600], "nats": [nats * 100, nats * 300, nats * 600]}
+    pandas.DataFrame(documents).to_parquet(reports / "runs" / str(run) / "documents.parquet")
     write_json(reports / "runs" / str(run) / "train.timing.json", {"training": {"seconds": 2.0, "tokens_per_second": 10.0}})
 
 
@@ -29,7 +34,7 @@ def test_comparison_pairs_seeds(tmp_path):
     nats = {("wavestack", 0): 3.0, ("wavestack", 1): 3.2, ("transformer", 0): 3.1, ("transformer", 1): 3.1}
     for run in parameters.comparison_runs():
         result(tmp_path, run, nats[run.spec, run.seed])
-    write_comparison(parameters, tmp_path)
+    write_comparison(parameters, tmp_path, tmp_path)
     found = read_json(tmp_path / "studies" / "comparison.json")
     (difference,) = found["differences"]
     assert (difference["spec"], difference["against"], difference["seeds"]) == ("wavestack", "transformer", [0, 1])
@@ -48,7 +53,7 @@ def test_two_percent_is_told_in_percent_of_perplexity(tmp_path):
     parameters = load("params/smoke.yaml")
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0 + (math.log(1.02) if run.spec == "wavestack" else 0))
-    (difference,) = write_comparison(parameters, tmp_path)["differences"]
+    (difference,) = write_comparison(parameters, tmp_path, tmp_path)["differences"]
     assert difference["perplexity_percent"] == pytest.approx(2.0)
     assert difference["reason"] == "1 seed gives a point, no interval"
 
@@ -57,7 +62,7 @@ def test_a_diverged_run_leaves_no_mean_and_no_difference(tmp_path):
     parameters = load("params/smoke.yaml", SEEDS)
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0, status="diverged" if (run.spec, run.seed) == ("transformer", 1) else "ok")
-    found = write_comparison(parameters, tmp_path)
+    found = write_comparison(parameters, tmp_path, tmp_path)
     (difference,) = found["differences"]
     assert difference["nats"] == [0.0, None]
     assert difference["perplexity_percent"] is None
@@ -73,12 +78,104 @@ def test_unequal_budgets_are_refused_with_both_values(tmp_path, change, told):
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0, **(change if run.spec == "transformer" else {}))
     with pytest.raises(ValueError, match=rf"transformer/base has {told}.*wavestack/base.*unequal budgets are not compared"):
-        write_comparison(parameters, tmp_path)
+        write_comparison(parameters, tmp_path, tmp_path)
 
 
 def test_a_missing_run_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"pydocs/wavestack/tiny/base/seed0/metrics\.json does not exist"):
-        write_comparison(load("params/smoke.yaml"), tmp_path)
+        write_comparison(load("params/smoke.yaml"), tmp_path, tmp_path)
+
+
+CALIBRATED = [
+    "studies.calibration={corpus: pydocs, spec: transformer, budget: tiny, seed: 7, at_most: 1.9}",
+    "studies.comparison.seeds=[0, 1, 2]",
+]
+
+
+def compared(tmp_path, parameters, calibration=1.88):
+    """WaveStack is ahead by 0.1 nats, give or take 0.001 a seed."""
+    [run] = parameters.calibration_runs()
+    result(tmp_path, run, calibration)
+    for run in parameters.comparison_runs():
+        result(tmp_path, run, 3.0 if run.spec == "transformer" else 2.9 + 0.001 * (run.seed - 1))
+    write_calibration(parameters, tmp_path)
+    (difference,) = write_comparison(parameters, tmp_path, tmp_path)["differences"]
+    return difference
+
+
+def test_three_seeds_and_a_calibrated_baseline_give_a_verdict(tmp_path):
+    found = compared(tmp_path, load("params/smoke.yaml", CALIBRATED))
+    assert (found["verdict"], found["reason"]) == ("better", None)
+    # nats of -0.1 with a deviation of 0.001 between seeds; documents are all alike. t of 2 degrees of freedom is 4.3027
+    reach = 4.3027 * 0.001 / math.sqrt(3)
+    assert found["low_percent"] == pytest.approx(100 * math.expm1(-0.1 - reach), rel=1e-4)
+    assert found["high_percent"] == pytest.approx(100 * math.expm1(-0.1 + reach), rel=1e-4)
+    assert found["level"] == pytest.approx(0.95)
+    assert found["seeds_for_one_percent"] == 3  # 2 would need a t of 12.7
+
+
+def test_no_verdict_of_an_uncalibrated_baseline(tmp_path):
+    found = compared(tmp_path, load("params/smoke.yaml", CALIBRATED), calibration=1.91)
+    assert found["verdict"] == "undecided"
+    assert found["reason"] == "the calibration failed: transformer on pydocs reached 1.910 nats per token, and at most 1.9 is known"
+    assert found["low_percent"] < found["high_percent"] < 0  # the interval is shown all the same
+
+
+def test_runs_that_were_scored_on_other_documents_are_refused(tmp_path):
+    parameters = load("params/smoke.yaml", SEEDS)
+    for run in parameters.comparison_runs():
+        result(tmp_path, run, 3.0)
+    documents = pandas.DataFrame({"document": [0, 1], "tokens": [100, 301], "nats": [1.0, 2.0]})
+    documents.to_parquet(tmp_path / "runs/pydocs/transformer/tiny/base/seed1/documents.parquet")
+    with pytest.raises(ValueError, match=r"transformer.* 3 documents of 1,000 tokens .*seed1 on 2 of 401; .* are not compared"):
+        write_comparison(parameters, tmp_path, tmp_path)
+
+
+TUNING = (
+    "studies.tuning={corpora: [pydocs], specs: [transformer], budget: tiny, seeds: [0], trials: "
+    "[{learning_rate: 0.01, weight_decay: 0.1, dropout: 0}, {learning_rate: 0.02, weight_decay: 0.1, dropout: 0},"
+    " {learning_rate: 0.04, weight_decay: 0.1, dropout: 0.1}]}"
+)
+
+
+def tried(tmp_path, *losses):
+    """The trials of TUNING came out like this; None where one diverged."""
+    parameters = load("params/smoke.yaml", [TUNING])
+    for run, nats in zip(parameters.tuning_runs(), losses, strict=True):
+        training = {"status": "diverged" if nats is None else "ok", "reason": "nan" if nats is None else None, "best_valid_nats": nats}
+        write_json(tmp_path / "runs" / str(run) / "training.json", training)
+    return parameters
+
+
+def test_the_best_trial_is_chosen_and_its_edges_are_told(tmp_path):
+    parameters = tried(tmp_path, 3.2, 3.1, 3.0)
+    found = choose(parameters, "pydocs", "transformer", tmp_path)
+    assert found["chosen"] == {"learning_rate": 0.04, "weight_decay": 0.1, "dropout": 0.1}
+    assert found["at_the_edge"] == ["learning_rate 0.04 is the largest that was tried", "dropout 0.1 is the largest that was tried"]
+    assert found["expected_best"] == pytest.approx([3.1, (3.0 + 3.0 + 3.1) / 3, 3.0])  # of the pairs, two hold 3.0
+    assert write_tuning(parameters, tmp_path)["choices"] == [found]
+    table = pandas.read_csv(tmp_path / "studies" / "tuning.csv")
+    assert table["chosen"].tolist() == [False, False, True]
+
+
+def test_a_best_trial_inside_of_the_range_is_at_no_edge(tmp_path):
+    """Zero dropout is none: nothing lies below it."""
+    found = choose(tried(tmp_path, 3.2, 3.1, None), "pydocs", "transformer", tmp_path)
+    assert found["at_the_edge"] == []
+    assert [trial["status"] for trial in found["trials"]] == ["ok", "ok", "diverged"]
+    assert found["expected_best"] == [None, pytest.approx((3.1 + 3.1 + 3.2) / 3), pytest.approx(3.1)]
+
+
+def test_no_choice_among_trials_that_all_diverged(tmp_path):
+    with pytest.raises(ValueError, match="every trial of transformer diverged"):
+        choose(tried(tmp_path, None, None, None), "pydocs", "transformer", tmp_path)
+
+
+def test_expected_best_against_all_choices():
+    losses = [3.0, 2.5, 4.0, 3.5]
+    for k in range(1, 5):
+        every = [min(chosen) for chosen in itertools.combinations(losses, k)]
+        assert expected_best(losses)[k - 1] == pytest.approx(sum(every) / len(every))
 
 
 def test_ablation_names_the_lanes_of_every_subset(tmp_path):

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from wavestack.corpora.tokens import TokenFile
 from wavestack.params import ModelSpec, Training
 from wavestack.training import loop
 from wavestack.training.checkpoint import Architecture, Checkpoints, load, load_model, save
-from wavestack.training.loop import batch_at, train
+from wavestack.training.loop import batch_at, set_dropout, train
 from wavestack.training.optimizer import adamw, learning_rate
 
 TRAINING = Training(batch=4, validate_every=3, log_every=1, validation_tokens=300, learning_rate=3e-3)
@@ -55,6 +56,23 @@ def test_decay_is_on_matrices_only(architecture):
     assert {"blocks.0.branches.fourier.gain", "blocks.0.added.recall.gain"} <= free
     assert "blocks.0.norm.weight" in free
     assert decayed | free == set(names.values())
+
+
+@pytest.mark.parametrize("spec", [ModelSpec("transformer", {"head_width": 16}), None], ids=["transformer", "wavestack"])
+def test_dropout_falls_on_what_every_layer_adds_and_only_in_training(architecture, spec):
+    """Once after the embedding, and twice a block, on both that it adds to the stream."""
+    model = (architecture if spec is None else replace(architecture, spec=spec)).build()
+    tokens = torch.randint(257, (2, 32))
+    plain = model.train()(tokens)
+    set_dropout(model, 0.5)
+    assert torch.equal(model.eval()(tokens), plain)
+    assert not torch.allclose(model.train()(tokens), plain)
+    dropped = []
+    model.dropout.register_forward_hook(lambda module, x, y: dropped.append("embedding"))
+    for place, block in enumerate(model.blocks):
+        block.dropout.register_forward_hook(lambda module, x, y, place=place: dropped.append(place))
+    model(tokens)
+    assert dropped == ["embedding", *(place for place in range(len(model.blocks)) for _ in range(2))]
 
 
 def test_batches_are_pieces_of_the_stream_and_depend_on_seed_and_step_alone(tokens):

@@ -10,6 +10,7 @@ from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
 from wavestack.params import Run
+from wavestack.variants import Variant
 
 if len(workflow.configfiles) > 1:
     raise WorkflowError("expected one --configfile, the profile; lay single values over it with --config")
@@ -44,7 +45,7 @@ LENGTHS_MODELS = (
 )
 MODELS = sorted(
     {
-        *(f"{run.spec}/{run.budget}/{run.variant}" for run in PARAMETERS.runs()),
+        *(f"{run.spec}/{run.budget}/{Variant.parse(run.variant).model}" for run in PARAMETERS.runs()),
         *LENGTHS_MODELS,
     }
 )
@@ -70,14 +71,32 @@ def run_of(wildcards):
     )
 
 
+def contract_of(wildcards):
+    """The proof that the contract holds for the model that a run trains."""
+    model = Variant.parse(wildcards.variant).model
+    return f"{DATA}/contract/{wildcards.spec}/{wildcards.budget}/{model}.passed"
+
+
+def choice_of(wildcards):
+    """What tuning chose, for a run that is tuned."""
+    tuned = run_of(wildcards).tuned
+    return f"{REPORTS}/tuning/{wildcards.corpus}/{wildcards.spec}.json" if tuned else []
+
+
 def results_of(study):
-    """What a study reads: the measures and the timings of its runs, or the lengths."""
+    """What a study reads: the measures, the timings and the documents of its runs, the choices, or the lengths."""
     if study == "lengths":
         return expand("{reports}/profile/length{length}.json", reports=REPORTS, length=LENGTHS)
-    runs = PARAMETERS.comparison_runs() if study == "comparison" else PARAMETERS.ablation_runs()
-    return expand(
-        "{reports}/runs/{run}/{file}",
-        reports=REPORTS,
-        run=runs,
-        file=["metrics.json", "train.timing.json"],
-    )
+    if study == "tuning":
+        tuning = PARAMETERS.profile.studies.tuning
+        return expand("{reports}/tuning/{corpus}/{spec}.json", reports=REPORTS, corpus=tuning.corpora, spec=tuning.specs)
+    runs = {
+        "calibration": PARAMETERS.calibration_runs(),
+        "comparison": PARAMETERS.comparison_runs(),
+        "ablation": PARAMETERS.ablation_runs(),
+    }[study]
+    results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
+    if study == "comparison":
+        results += expand("{data}/runs/{run}/documents.parquet", data=DATA, run=runs)
+        results += [f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []
+    return results

@@ -17,11 +17,12 @@ rule study:
         runtime=10,
     params:
         profile=PROFILE,
+        data=DATA,
         reports=subpath(output.table, ancestor=2),
         settings=lambda w: steps.study(PARAMETERS, w.study).settings,
         fingerprint=lambda w: steps.study(PARAMETERS, w.study).fingerprint,
     message:
         "study: {wildcards.study}"
     shell:
-        "wavestack study {wildcards.study} --reports {params.reports}"
+        "wavestack study {wildcards.study} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -11,7 +11,8 @@ rule train:
             split=["train", "valid"],
             kind=["tokens", "documents.parquet"],
         ),
-        f"{DATA}/contract/{{spec}}/{{budget}}/{{variant}}.passed",
+        contract_of,
+        choice=choice_of,
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
         expand(
@@ -40,6 +41,7 @@ rule train:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
+        choice=lambda w, input: f" --choice {input.choice}" if input.choice else "",
         data=subpath(output.best, parent=True),
         reports=subpath(output.summary, parent=True),
         settings=lambda w: steps.train(PARAMETERS, run_of(w)).settings,
@@ -48,4 +50,34 @@ rule train:
         "train {params.run}"
     shell:
         "wavestack train {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile:q}{params.choice} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
+# The best of the trials of a spec on a corpus, which its tuned runs take.
+rule choose:
+    input:
+        lambda w: expand(
+            "{reports}/runs/{run}/training.json",
+            reports=REPORTS,
+            run=PARAMETERS.tuning_runs(w.corpus, w.spec),
+        ),
+    output:
+        choice=f"{REPORTS}/tuning/{{corpus}}/{{spec}}.json",
+    log:
+        f"{LOGS}/tuning/{{corpus}}/{{spec}}.log",
+    benchmark:
+        f"{LOGS}/tuning/{{corpus}}/{{spec}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        profile=PROFILE,
+        reports=subpath(output.choice, ancestor=3),
+        settings=lambda w: steps.choose(PARAMETERS, w.corpus, w.spec).settings,
+        fingerprint=lambda w: steps.choose(PARAMETERS, w.corpus, w.spec).fingerprint,
+    message:
+        "choose among the trials of {wildcards.spec} on {wildcards.corpus}"
+    shell:
+        "wavestack choose {wildcards.corpus} {wildcards.spec} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

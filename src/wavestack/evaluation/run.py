@@ -43,7 +43,7 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
         "steps": training["steps"],
     }
     documents = range(len(split)) if training["status"] == "ok" else []
-    training_parameters = parameters.profile.training
+    training_parameters = parameters.training(run)
     torch.set_num_threads(training_parameters.threads)
     torch.use_deterministic_algorithms(training_parameters.device == "cpu")
     model.to(available(training_parameters.device))

@@ -26,7 +26,15 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """The interface of a block: a layer of the residual stream that carries a state, as a lane does."""
+    """The interface of a block: a layer of the residual stream that carries a state, as a lane does.
+
+    Attributes:
+        dropout: of what the block adds to the stream; a training says how much.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """The stream after the block (B x S x H) for the chunk `x` (B x S x H) after the past that `state` sums up; the state after it."""
@@ -50,6 +58,7 @@ class ResidualStack(LanguageModel):
         self.embedding = nn.Embedding(vocabulary, hidden)
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = RMSNorm(hidden)
+        self.dropout = nn.Dropout(0.0)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -63,7 +72,7 @@ class ResidualStack(LanguageModel):
         return self.embedding(tokens)
 
     def advance_embedded(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
-        after = []
+        x, after = self.dropout(x), []
         for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
             x, past = block(x, before)
             after.append(past)

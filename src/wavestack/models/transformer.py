@@ -37,8 +37,8 @@ class TransformerBlock(Block):
         if self.convolution is not None:
             u, filtered = self.convolution(u, filtered)
         y, attended = self.attention(self.qkv(u), attended)
-        x = x + self.out(y)
-        return x + self.mlp(self.mlp_norm(x)), (filtered, attended)
+        x = x + self.dropout(self.out(y))
+        return x + self.dropout(self.mlp(self.mlp_norm(x))), (filtered, attended)
 
     def state_bytes(self, positions: int) -> int:
         return self.attention.state_bytes(positions) + (self.convolution.state_bytes(positions) if self.convolution else 0)

@@ -115,14 +115,14 @@ class WaveStackBlock(Block):
         u = self.norm(x)  # B x S x H
         views, z, base = views_of(branches, u, base)
         y, mixed = self.mixer.open(u, views, z, mixed)
-        x = x + said(branches, y)
+        x = x + self.dropout(said(branches, y))
         after = []
         for branch, past in zip(self.added.values(), added, strict=True):
             views, z, past = views_of([branch], u, past)
             weight = self.mixer.weight_of_added(u, branch.gate(u))  # B x S x 1
-            x = x + said([branch], opened(views, z, weight))
+            x = x + self.dropout(said([branch], opened(views, z, weight)))
             after.append(past)
-        return x + self.mlp(self.mlp_norm(x)), (base, mixed, after)
+        return x + self.dropout(self.mlp(self.mlp_norm(x))), (base, mixed, after)
 
     def add(self, name: str, lane: Lane) -> None:
         hidden, like = self.norm.weight.shape[0], next(iter(self.branches.values())).convolution

@@ -171,6 +171,30 @@ def curves(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, 
     return _panel(path, 4.2, 3.0, paint)
 
 
+def tuning(path: Path, corpus: str, choices: Rows, specs: Mapping[str, Look]) -> str:
+    """The loss that a number of trials finds on average, a line a spec.
+
+    Args:
+        path: of the SVG.
+        choices: the corpus's of `studies/tuning.json`.
+    """
+
+    def paint(axes: Axes) -> None:
+        for choice in choices:
+            look, expected = specs[choice["spec"]], choice["expected_best"]
+            found = [(trials, nats) for trials, nats in enumerate(expected, start=1) if nats is not None]
+            trials, nats = [n for n, _ in found], [value for _, value in found]
+            axes.plot(trials, nats, color=look.colour, marker=look.marker, ms=4, lw=1.2, label=choice["spec"])
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("trials")
+        axes.set_ylabel("best validation nats per token")
+        axes.set_title(corpus)
+        if choices:
+            axes.legend(loc="upper right")
+
+    return _panel(path, 4.2, 3.0, paint)
+
+
 def ablation(
     path: Path, corpus: str, rows: Rows, variants: Mapping[str, Sequence[str]], lanes: Sequence[str], own: Look,
     references: Mapping[str, tuple[float, Look]],

@@ -18,6 +18,7 @@ from wavestack.params import Parameters, Run
 from wavestack.report import figures, tables
 from wavestack.report.figures import Curve, Look
 from wavestack.report.tables import Table
+from wavestack.variants import Variant
 
 TEMPLATE = "page.html.j2"
 BENCHMARKS = "../benchmarks"  # of the code and no profile: beside the profiles' results
@@ -77,6 +78,8 @@ class Headline:
 class Results:
     """The content of the result files; None where one is missing."""
 
+    calibration: Any
+    tuning: Any
     comparison: Any
     ablation: Any
     lengths: Any
@@ -104,6 +107,8 @@ def write_report(parameters: Parameters, reports: Path) -> None:
     sections = [
         _comparison(parameters, results, specs, reports, drawn),
         _curves(parameters, results, specs, reports, drawn),
+        _tuning(parameters, results, specs, reports, drawn),
+        _calibration(parameters, results, reports),
         _ablation(parameters, results, specs, reports, drawn),
         _lengths(parameters, results, specs, reports, drawn),
         _benchmarks(results, reports),
@@ -134,10 +139,12 @@ def write_report(parameters: Parameters, reports: Path) -> None:
 
 
 def _read(parameters: Parameters, reports: Path) -> Results:
-    models = dict.fromkeys((run.spec, run.budget, run.variant) for run in parameters.runs())
+    models = dict.fromkeys((run.spec, run.budget, Variant.parse(run.variant).model) for run in parameters.runs())
     corpora = list(parameters.profile.corpora)
     comparison, ablation = _content(reports / "studies/comparison.json"), _content(reports / "studies/ablation.json")
     return Results(
+        calibration=_content(reports / "studies/calibration.json"),
+        tuning=_content(reports / "studies/tuning.json"),
         comparison=comparison,
         ablation=ablation,
         lengths=_content(reports / "studies/lengths.json"),
@@ -222,6 +229,7 @@ def _said(entry: Mapping[str, Any]) -> str:
     verdict = tables.verdict(entry)
     percent = entry["perplexity_percent"]
     difference = "no difference known" if percent is None else f"{tables.signed(percent, 1, '%')} perplexity"
+    difference += f" ({tables.interval(entry)})" if entry.get("level") is not None else ""
     return f"{entry['spec']} against {entry['against']}: {difference}. {verdict[0].upper()}{verdict[1:]}."
 
 
@@ -250,8 +258,11 @@ def _comparison(parameters: Parameters, results: Results, specs: Mapping[str, Lo
         blocks.append(
             Block(
                 title="Differences, paired by seed",
-                caption="First model minus second: above zero, the first predicts worse. The percentage is of perplexity per token. A "
-                "verdict needs an interval, and an interval at least three seeds.",
+                caption="First model minus second: above zero, the first predicts worse. The percentage is of perplexity per token. The "
+                "interval is for other seeds and other documents (Student's t over seeds, with the variance of the documents' mean "
+                "added), and wider than 95% where several differences are asked for, so that all hold together (Holm). Where it holds "
+                "zero, there is no difference; a verdict needs three seeds and a calibrated baseline. “Seeds to see 1%” would show a "
+                "difference of 1% in four of five studies.",
                 table=tables.differences(content),
             )
         )
@@ -290,6 +301,38 @@ def _read_curve(path: Path) -> pandas.DataFrame:
         return pandas.read_csv(path, usecols=["tokens", "valid_nats"]).dropna()
     except (ValueError, pandas.errors.ParserError) as error:
         raise ValueError(f"{path} is no curve ({error}); delete it and train the run again") from None
+
+
+def _tuning(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:
+    study, content = parameters.profile.studies.tuning, results.tuning
+    caption = (
+        "The same trials for every model, each with the lowest loss that its training saw on part of the validation split; the best is "
+        "what the comparison trains with. The figures show the loss that so many trials find, on average over which of them they are: how "
+        "much a model owes to its tuning."
+    )
+    blocks = []
+    if study is not None and content is not None:
+        panels = []
+        for corpus in study.corpora:
+            choices = [choice for choice in content["choices"] if choice["corpus"] == corpus]
+            panels.append(Markup(figures.tuning(drawn.path("tuning", corpus), corpus, choices, specs)))
+        blocks.append(Block(caption, tables.tuning(content), panels))
+    made = [f"tuning/{corpus}/{spec}" for corpus in study.corpora for spec in study.specs] if study else []
+    steps = ["studies/tuning", *made, *(f"runs/{run}/train" for run in parameters.tuning_runs())] if study else []
+    section = _section("tuning", "Tuning", content, ["studies/tuning.json", "tuning/", "runs/"], steps, reports, blocks)
+    return section if study else _not_in_profile(section)
+
+
+def _calibration(parameters: Parameters, results: Results, reports: Path) -> Section:
+    study, content = parameters.profile.studies.calibration, results.calibration
+    caption = (
+        "A baseline of known outcome, trained and scored by the same code as everything else. Until it comes out as it is known to, no "
+        "verdict is given: a broken baseline would lose to anything."
+    )
+    blocks = [Block(caption, tables.calibration(content))] if study and content else []
+    steps = ["studies/calibration", *_run_steps(parameters.calibration_runs())] if study else []
+    section = _section("calibration", "Calibration", content, ["studies/calibration.json", "runs/"], steps, reports, blocks)
+    return section if study else _not_in_profile(section)
 
 
 def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:
@@ -460,8 +503,11 @@ def _all_steps(parameters: Parameters) -> list[str]:
     studies = parameters.profile.studies
     steps = [f"corpora/{name}/corpus" for name in parameters.profile.corpora]
     steps += [f"tokens/{name}/tokens" for name in parameters.profile.corpora]
-    steps += ["budget/ledger", *(f"contract/{run.spec}/{run.budget}/{run.variant}" for run in parameters.runs())]
-    steps += [*_run_steps(parameters.runs()), "studies/comparison"]
+    models = [f"{run.spec}/{run.budget}/{Variant.parse(run.variant).model}" for run in parameters.runs()]
+    steps += ["budget/ledger", *(f"contract/{model}" for model in models)]
+    steps += ["studies/calibration", *_run_steps(parameters.calibration_runs())] if studies.calibration else []
+    steps += ["studies/tuning", *(f"runs/{run}/train" for run in parameters.tuning_runs())] if studies.tuning else []
+    steps += [*_run_steps(parameters.comparison_runs()), *_run_steps(parameters.ablation_runs()), "studies/comparison"]
     steps += ["studies/ablation"] if studies.ablation else []
     steps += ["studies/lengths", *(f"profile/length{length}" for length in studies.lengths.lengths)] if studies.lengths else []
     return list(dict.fromkeys(steps))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavestack.params import Run
+from wavestack.variants import Variant
 
 MISSING = "–"
 SPLITS = ("train", "valid", "test")  # in the order of a reader; JSON files have them by name
@@ -145,22 +146,40 @@ def differences(content: Content) -> Table:
                 f"{entry['spec']} − {entry['against']}",
                 _by_seed(entry),
                 signed(entry["perplexity_percent"], 1, "%"),
+                interval(entry),
+                MISSING if entry.get("level") is None else f"{entry['level']:.1%}",
+                MISSING if entry.get("p") is None else f"{entry['p']:.2g}",
+                _seeds_needed(entry),
                 verdict(entry),
-                entry["reason"],
             )
         )
         for entry in content["differences"]
     ]
-    titles = (
-        ("corpus", ""),
-        ("difference", ""),
-        ("nats", "per token, by seed"),
-        ("perplexity", "%"),
-        ("verdict", ""),
-        ("reason", ""),
+    columns = (
+        Column("corpus", numeric=False),
+        Column("difference", numeric=False),
+        Column("nats", "per token, by seed", numeric=False),
+        Column("perplexity", "%"),
+        Column("interval", "%"),
+        Column("level", "of the interval"),
+        Column("p", "of no difference"),
+        Column("seeds", "to see 1%"),
+        Column("verdict", numeric=False),
     )
-    numeric = {"perplexity"}
-    return Table(tuple(Column(title, unit, title in numeric) for title, unit in titles), tuple(rows))
+    return Table(columns, tuple(rows))
+
+
+def interval(entry: Content) -> str:
+    """Of a difference in perplexity; older files have none."""
+    if entry.get("low_percent") is None:
+        return MISSING
+    return f"{signed(entry['low_percent'], 1)} to {signed(entry['high_percent'], 1, '%')}"
+
+
+def _seeds_needed(entry: Content) -> str:
+    if entry.get("level") is None:
+        return MISSING
+    return "needs more text" if entry["seeds_for_one_percent"] is None else number(entry["seeds_for_one_percent"], 0)
 
 
 def _by_seed(entry: Content) -> str:
@@ -169,8 +188,48 @@ def _by_seed(entry: Content) -> str:
 
 
 def verdict(entry: Content) -> str:
-    """What a difference says, and why where it decides nothing."""
+    """What a difference says, of the first model against the second, and why where it decides nothing."""
     return f"undecided: {entry['reason']}" if entry["verdict"] == "undecided" else entry["verdict"]
+
+
+def tuning(content: Content) -> Table:
+    """Every trial, the chosen one of each spec on each corpus set off."""
+    rows, notes = [], []
+    for choice in content["choices"]:
+        for trial in choice["trials"]:
+            failed = failure(trial, trial["reason"])
+            settings = (f"{trial[key]:g}" for key in ("learning_rate", "weight_decay", "dropout"))
+            chosen = choice["chosen"].items() <= trial.items()
+            status = "chosen" if chosen else "" if failed is None else failed.partition(":")[0]
+            cells = (choice["corpus"], choice["spec"], *settings, number(trial["seeds"], 0), NATS.text(trial), status)
+            rows.append(Row(cells, "failed" if failed else "mean" if chosen else "", choice["spec"]))
+        notes += [f"{choice['spec']} on {choice['corpus']}: {edge}, and what lies beyond was not tried" for edge in choice["at_the_edge"]]
+    columns = (
+        Column("corpus", numeric=False),
+        Column("model", numeric=False),
+        Column("learning rate"),
+        Column("weight decay"),
+        Column("dropout"),
+        Column("seeds"),
+        Column("nats ↓", "lowest of validation"),
+        Column("", numeric=False),
+    )
+    return Table(columns, tuple(rows), tuple(notes))
+
+
+def calibration(content: Content) -> Table:
+    """The run of known outcome."""
+    row = content["row"]
+    cells = (row["corpus"], row["spec"], *(measure.text(row) for measure in (PARAMETERS, TRAINING_TOKENS, NATS)))
+    result = "passed" if content["passed"] else "failed"
+    columns = (
+        Column("corpus", numeric=False),
+        Column("model", numeric=False),
+        *(measure.column for measure in (PARAMETERS, TRAINING_TOKENS, NATS)),
+        Column("known", "at most"),
+        Column("result", numeric=False),
+    )
+    return Table(columns, (Row((*cells, f"{content['at_most']:g}", result), "" if content["passed"] else "failed", row["spec"]),))
 
 
 def ablation(
@@ -207,7 +266,7 @@ def ablation(
             notes += [f"{run or f'{corpus}/{variant}/seed{seed}'}: {failed}"] if failed else []
         nats = mean.get("nats_per_token")
         against = None if nats is None or full is None or variant == variants[-1] else nats - full
-        label = {"base": "all lanes", "lanes=none": "no lane"}.get(variant, " + ".join(held))
+        label = "all lanes" if len(held) == len(lanes) else " + ".join(held) or "no lane"
         measured = (
             NATS.text(mean),
             signed(against, 4),
@@ -228,10 +287,8 @@ def ablation(
 
 def lanes_of(variant: str, lanes: Sequence[str]) -> tuple[str, ...]:
     """The lanes that a variant has, in the order of the spec."""
-    if variant == "base":
-        return tuple(lanes)
-    chosen = variant.partition("=")[2].split("+")
-    return tuple(lane for lane in lanes if lane in chosen)
+    chosen = Variant.parse(variant).lanes
+    return tuple(lane for lane in lanes if chosen is None or lane in chosen)
 
 
 def lengths(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:

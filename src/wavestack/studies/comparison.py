@@ -1,51 +1,90 @@
-"""The comparison: every spec on every corpus at one budget, and differences paired by seed."""
+"""The comparison: every spec on every corpus at one budget; differences paired by seed and document, with intervals and verdicts."""
 
+from collections.abc import Sequence
 from itertools import combinations
-from math import expm1
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
-from wavestack.params import Parameters
-from wavestack.studies.results import COLUMNS, means, require_equal_budgets, run_row
+from wavestack.params import Parameters, Run
+from wavestack.statistics import Paired
+from wavestack.studies.calibration import uncalibrated
+from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
 
 
-def write_comparison(parameters: Parameters, reports: Path) -> dict[str, Any]:
+def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
     """Put the runs' measures together into `studies/comparison.json` and `.csv`.
 
+    All pairs of specs on all corpora are one family: their intervals hold together (Holm).
+
+    Args:
+        data: holds the runs' losses of each document.
+        reports: holds the runs' measures; gets the tables.
+
     Raises:
-        ValueError: where runs on one corpus had unequal budgets.
+        ValueError: where runs on one corpus had unequal budgets, tokens or documents.
     """
     study = parameters.profile.studies.comparison
-    rows = [run_row(run, reports) for run in parameters.comparison_runs()]
+    runs = parameters.comparison_runs()
+    rows = [run_row(run, reports) for run in runs]
     require_equal_budgets(rows)
-    differences = [_difference(corpus, spec, against, rows) for corpus in study.corpora for spec, against in combinations(study.specs, 2)]
-    result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": differences}
+    by_run = dict(zip(runs, rows, strict=True))
+    pairs = [(corpus, spec, against) for corpus in study.corpora for spec, against in combinations(study.specs, 2)]
+    entries, differences = [], []
+    for corpus, spec, against in pairs:
+        ours, theirs = ([run for run in runs if (run.corpus, run.spec) == (corpus, name)] for name in (spec, against))
+        entries.append({"corpus": corpus, "spec": spec, "against": against, **_points(ours, theirs, by_run)})
+        differences.append(_paired(ours, theirs, data) if len(ours) > 1 and None not in entries[-1]["nats"] else None)
+    known = [statistics.p_value(difference) for difference in differences if difference is not None]
+    levels = iter(statistics.holm_levels(known))
+    uncertain = uncalibrated(parameters, reports)
+    for entry, difference in zip(entries, differences, strict=True):
+        entry |= _nothing(entry) if difference is None else _judged(difference, next(levels), uncertain)
+    result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries}
     write_json(reports / "studies" / "comparison.json", result)
     write_csv(reports / "studies" / "comparison.csv", rows, COLUMNS)
     return result
 
 
-def _difference(corpus: str, spec: str, against: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Nats a token of `spec` minus those of `against`, seed by seed; None where a run diverged. Points: a verdict needs intervals."""
-    nats = {(row["spec"], row["seed"]): row["nats_per_token"] for row in rows if row["corpus"] == corpus}
-    seeds = [seed for name, seed in nats if name == spec]
-    pairs = [(nats[spec, seed], nats[against, seed]) for seed in seeds]
-    paired = [None if None in pair else pair[0] - pair[1] for pair in pairs]
-    known = [nats for nats in paired if nats is not None]
-    complete = len(known) == len(seeds)
+def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str, Any]]) -> dict[str, Any]:
+    """Nats a token of `ours` minus those of `theirs`, seed by seed; None where a run diverged."""
+    found = [(rows[run]["nats_per_token"], rows[other]["nats_per_token"]) for run, other in zip(ours, theirs, strict=True)]
+    nats = [None if None in pair else pair[0] - pair[1] for pair in found]
+    known = [value for value in nats if value is not None]
+    percent = statistics.percent(fmean(known)) if len(known) == len(nats) else None
+    return {"seeds": [run.seed for run in ours], "nats": nats, "perplexity_percent": percent}
+
+
+def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired:
+    first, tokens = document_nats(ours, data)
+    second, others = document_nats(theirs, data)
+    if list(tokens) != list(others):
+        raise ValueError(
+            f"{ours[0]} was scored on {len(tokens):,} documents of {int(tokens.sum()):,} tokens and {theirs[0]} on {len(others):,} of "
+            f"{int(others.sum()):,}; runs of unequal tokenizers or splits are not compared"
+        )
+    return statistics.paired(first, second, tokens)
+
+
+def _judged(difference: Paired, level: float, uncertain: str | None) -> dict[str, Any]:
+    low, high = statistics.interval(difference, level)
+    seeds = len(difference.by_seed)
+    verdict = statistics.verdict(low, high, seeds)
+    reason = f"an interval needs {statistics.SEEDS} seeds, and there are {seeds}" if verdict == "undecided" else uncertain
     return {
-        "corpus": corpus,
-        "spec": spec,
-        "against": against,
-        "seeds": seeds,
-        "nats": paired,
-        "perplexity_percent": 100 * expm1(fmean(known)) if complete else None,
-        "verdict": "undecided",
-        "reason": f"{_points(len(seeds))}, no interval" if complete else "a run is missing or diverged",
+        "level": level,
+        "low_percent": statistics.percent(low),
+        "high_percent": statistics.percent(high),
+        "p": statistics.p_value(difference),
+        "seeds_for_one_percent": statistics.seeds_to_resolve(difference),
+        "verdict": "undecided" if reason else verdict,
+        "reason": reason,
     }
 
 
-def _points(seeds: int) -> str:
-    return "1 seed gives a point" if seeds == 1 else f"{seeds} seeds give points"
+def _nothing(entry: dict[str, Any]) -> dict[str, Any]:
+    reason = "a run is missing or diverged" if None in entry["nats"] else "1 seed gives a point, no interval"
+    known = dict.fromkeys(("level", "low_percent", "high_percent", "p", "seeds_for_one_percent"))
+    return {**known, "verdict": "undecided", "reason": reason}

@@ -6,6 +6,7 @@ from typing import Any
 from wavestack import budget as budgets
 from wavestack.artifacts import write_json
 from wavestack.params import Parameters
+from wavestack.variants import Variant
 
 
 def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
@@ -15,7 +16,8 @@ def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
         ValueError: every model that cannot meet its budget, with the distance, a line each.
     """
     rows, faults = [], []
-    for corpus, spec, name, variant in dict.fromkeys((r.corpus, r.spec, r.budget, r.variant) for r in parameters.runs()):
+    models = dict.fromkeys((run.corpus, run.spec, run.budget, Variant.parse(run.variant).model) for run in parameters.runs())
+    for corpus, spec, name, variant in models:
         budget, vocabulary = parameters.profile.budgets[name], parameters.tokenizer(corpus).size
         try:
             size = budgets.solve(parameters.specs[spec].variant(variant), budget, vocabulary)

@@ -1,9 +1,13 @@
 """Reading the results of runs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any
+
+import numpy
+import pandas
 
 from wavestack.artifacts import read_json
 from wavestack.params import Run
@@ -31,6 +35,23 @@ def run_row(run: Run, reports: Path) -> dict[str, Any]:
     folder = reports / "runs" / str(run)
     found = {**read_json(folder / "metrics.json"), **read_json(folder / "train.timing.json")["training"]}
     return {**asdict(run), **{measure: found.get(measure) for measure in MEASURES}}
+
+
+def document_nats(runs: Sequence[Run], data: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Nats of each document under runs that differ in their seed alone, runs x documents, and the documents' tokens.
+
+    Raises:
+        ValueError: one was scored on other documents than another.
+    """
+    scored = [pandas.read_parquet(data / "runs" / str(run) / "documents.parquet").sort_values("document") for run in runs]
+    tokens = scored[0]["tokens"].to_numpy()
+    for run, losses in zip(runs, scored, strict=True):
+        if list(losses["tokens"]) != list(tokens):
+            raise ValueError(
+                f"{runs[0]} was scored on {len(tokens):,} documents of {tokens.sum():,} tokens and {run} on {len(losses):,} of "
+                f"{losses['tokens'].sum():,}; runs of unequal tokenizers or splits are not compared"
+            )
+    return numpy.stack([losses["nats"].to_numpy() for losses in scored]), tokens.astype(float)
 
 
 def means(rows: list[dict[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:

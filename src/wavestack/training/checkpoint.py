@@ -44,7 +44,7 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         return {
             "spec": asdict(self.spec),
-            "budget": self.budget.model_dump(),
+            "budget": self.budget.model_dump(exclude={"training"}),
             "vocabulary": self.vocabulary,
             "removed": list(self.removed),
             "added": [[name, dict(knobs)] for name, knobs in self.added.items()],  # in order: they are summed in it

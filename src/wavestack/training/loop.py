@@ -82,6 +82,8 @@ def train(
     context = architecture.budget.context
     steps = math.ceil(architecture.budget.tokens / (training.batch * context))
     model = architecture.build().to(device)
+    if training.dropout is not None:
+        set_dropout(model, training.dropout)
     optimizer = adamw(model, training)
     forward = torch.compile(model) if training.compile else model
     progress, best = _resume(checkpoints, model, optimizer)
@@ -133,6 +135,13 @@ def train(
                 _checkpoint(checkpoints, model, optimizer, best, progress)
     write_csv(curve, progress.curve, CURVE)
     return Trained(progress, best, _copy(model))
+
+
+def set_dropout(model: torch.nn.Module, share: float) -> None:
+    """Let every dropout layer of a model drop this share."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
 
 
 def _copy(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wavestack.artifacts import write_json
+from wavestack.artifacts import read_json, write_json
 from wavestack.corpora.tokens import TokenFile
 from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import Architecture, Checkpoints, save
 from wavestack.training.loop import train
+from wavestack.variants import Variant
 
 
 def architecture_of(parameters: Parameters, run: Run) -> Architecture:
@@ -17,7 +18,9 @@ def architecture_of(parameters: Parameters, run: Run) -> Architecture:
     return Architecture(parameters.spec(run), budget, parameters.tokenizer(run.corpus).size)
 
 
-def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path, fingerprint: str) -> dict[str, Any]:
+def train_run(
+    parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path, fingerprint: str, choice: Path | None = None
+) -> dict[str, Any]:
     """Train a run, resuming it where it was cut off, and write its results.
 
     Args:
@@ -25,12 +28,20 @@ def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, report
         data: gets `best` and `last` (safetensors and JSON), and while it runs `checkpoints/`.
         reports: gets `training.json` and `curve.csv`.
         fingerprint: of code and parameters; checkpoints of another one are not resumed.
+        choice: what tuning chose, for a run that is tuned.
 
     Returns:
         The content of `training.json`, and under `seconds` the time of all training steps.
+
+    Raises:
+        ValueError: the tokens are of another vocabulary, or the run is tuned and there is no choice.
     """
     architecture = architecture_of(parameters, run)
-    training = parameters.profile.training
+    if run.tuned != (choice is not None):
+        raise ValueError(f"{run}: a tuned run, and no other, needs --choice, the file that wavestack choose wrote")
+    chosen = None if choice is None else read_json(choice)["chosen"]
+    training = parameters.training(run, chosen)
+    fingerprint = fingerprint if chosen is None else f"{fingerprint}, {Variant(training=chosen)}"
     checkpoints = Checkpoints(data / "checkpoints", fingerprint)
     train_tokens, valid_tokens = TokenFile.open(tokens, "train"), TokenFile.open(tokens, "valid")
     for split in (train_tokens, valid_tokens):
@@ -58,6 +69,7 @@ def train_run(parameters: Parameters, run: Run, tokens: Path, data: Path, report
         "best_step": progress.best_step,
         "best_valid_nats": progress.best_nats,
         "train_tokens_of_the_corpus": len(train_tokens.stream),
+        "training": training.model_dump(mode="json"),
     }
     write_json(reports / "training.json", result)
     checkpoints.clear()

@@ -1,0 +1,47 @@
+"""What a run changes of its spec and of its profile's training, as a name that is read, and is a folder.
+
+`base` changes nothing; otherwise parts with commas between them, in this order: `lanes=fourier+wavelet` (or `lanes=none`) keeps some of the
+spec's lanes, `lr=0.003`, `wd=0.1` and `dropout=0` set learning rate, weight decay and dropout, and `tuned` takes those three from the trial
+that was chosen for the spec on its corpus.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TRAINING = {"lr": "learning_rate", "wd": "weight_decay", "dropout": "dropout"}  # parts, and the training's keys that they set
+EXPECTED = f"expected base, or lanes=, {', '.join(f'{part}=' for part in TRAINING)} and tuned in this order, with commas between"
+
+
+@dataclass(frozen=True)
+class Variant:
+    lanes: tuple[str, ...] | None = None  # those that are kept; None for all
+    training: Mapping[str, float] = field(default_factory=dict)  # values by keys of the training
+    tuned: bool = False
+
+    def __str__(self) -> str:
+        parts = [] if self.lanes is None else [f"lanes={'+'.join(self.lanes) or 'none'}"]
+        parts += [f"{part}={self.training[key]:g}" for part, key in TRAINING.items() if key in self.training]
+        parts += ["tuned"] if self.tuned else []
+        return ",".join(parts) or "base"
+
+    @property
+    def model(self) -> str:
+        """The part that another module is built for; trainings of one module share its contract."""
+        return str(Variant(lanes=self.lanes))
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """The variant of a name; ValueError where it is none, or is not spelt as `str` spells it."""
+        parts = {} if name == "base" else dict(part.partition("=")[::2] for part in name.split(","))
+        lanes = None
+        if "lanes" in parts:
+            value = parts.pop("lanes")
+            lanes = () if value == "none" else tuple(value.split("+"))
+        tuned = parts.pop("tuned", None) is not None
+        try:
+            variant = cls(lanes, {TRAINING[part]: float(value) for part, value in parts.items()}, tuned)
+        except (KeyError, ValueError):
+            raise ValueError(f"variant '{name}': {EXPECTED}") from None
+        if str(variant) != name:  # a run has one path
+            raise ValueError(f"variant '{name}': {EXPECTED}; this one is spelt '{variant}'")
+        return variant

@@ -1,0 +1,52 @@
+"""Names of variants: each is read as what it says, and spelt in one way."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavestack.variants import Variant
+
+NUMBERS = st.floats(0, 10).map(lambda value: float(f"{value:g}"))
+VARIANTS = st.builds(
+    Variant,
+    st.none() | st.lists(st.sampled_from(["fourier", "recall", "my-own"]), unique=True).map(tuple),
+    st.dictionaries(st.sampled_from(["learning_rate", "weight_decay", "dropout"]), NUMBERS),
+    st.booleans(),
+)
+
+
+@given(VARIANTS)
+def test_a_name_is_read_as_what_was_spelt(variant):
+    assert Variant.parse(str(variant)) == variant
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("base", Variant()),
+        ("tuned", Variant(tuned=True)),
+        ("lanes=none", Variant(lanes=())),
+        ("lanes=fourier+wavelet,tuned", Variant(lanes=("fourier", "wavelet"), tuned=True)),
+        ("lr=0.003,wd=0.1,dropout=0", Variant(training={"learning_rate": 0.003, "weight_decay": 0.1, "dropout": 0.0})),
+    ],
+)
+def test_names(name, variant):
+    assert Variant.parse(name) == variant
+    assert str(variant) == name
+
+
+def test_only_lanes_make_another_model():
+    assert Variant.parse("lanes=fourier,lr=0.1,tuned").model == "lanes=fourier"
+    assert Variant.parse("lr=0.1").model == "base"
+
+
+@pytest.mark.parametrize("name", ["", "bas", "base,tuned", "lr=fast", "rate=1", "lanes", "lr", "lanes=a,lanes=b", "tuned=yes"])
+def test_what_is_no_variant_is_refused(name):
+    with pytest.raises(ValueError, match=r"variant '.*': expected base, or lanes=, lr=, wd=, dropout= and tuned"):
+        Variant.parse(name)
+
+
+@pytest.mark.parametrize(("name", "spelt"), [("lr=3e-3", "lr=0.003"), ("tuned,lr=1", "lr=1,tuned"), ("lr=0.30", "lr=0.3")])
+def test_another_spelling_is_refused_with_the_one(name, spelt):
+    with pytest.raises(ValueError, match=f"this one is spelt '{spelt}'"):
+        Variant.parse(name)

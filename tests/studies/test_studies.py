@@ -40,7 +40,7 @@ def test_comparison_pairs_seeds(tmp_path):
     assert (difference["spec"], difference["against"], difference["seeds"]) == ("wavestack", "transformer", [0, 1])
     assert difference["nats"] == pytest.approx([-0.1, 0.1])
     assert difference["perplexity_percent"] == pytest.approx(0, abs=1e-9)
-    assert difference["verdict"] == "undecided"
+    assert (difference["verdict"], difference["reason"]) == ("undecided", "2 seeds give points, no interval")
     mean = next(row for row in found["means"] if row["spec"] == "wavestack")
     assert mean["nats_per_token"] == pytest.approx(3.1)
     assert mean["perplexity"] == pytest.approx(math.exp(3.1))  # of the mean loss
@@ -122,7 +122,7 @@ def test_no_verdict_of_an_uncalibrated_baseline(tmp_path):
 
 
 def test_runs_that_were_scored_on_other_documents_are_refused(tmp_path):
-    parameters = load("params/smoke.yaml", SEEDS)
+    parameters = load("params/smoke.yaml", CALIBRATED)
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0)
     documents = pandas.DataFrame({"document": [0, 1], "tokens": [100, 301], "nats": [1.0, 2.0]})

@@ -9,7 +9,7 @@ from typing import Any
 from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
-from wavestack.statistics import Paired
+from wavestack.statistics import SEEDS, Paired
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
 
@@ -36,7 +36,7 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[
     for corpus, spec, against in pairs:
         ours, theirs = ([run for run in runs if (run.corpus, run.spec) == (corpus, name)] for name in (spec, against))
         entries.append({"corpus": corpus, "spec": spec, "against": against, **_points(ours, theirs, by_run)})
-        differences.append(_paired(ours, theirs, data) if len(ours) > 1 and None not in entries[-1]["nats"] else None)
+        differences.append(_paired(ours, theirs, data) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
     known = [statistics.p_value(difference) for difference in differences if difference is not None]
     levels = iter(statistics.holm_levels(known))
     uncertain = uncalibrated(parameters, reports)
@@ -70,21 +70,20 @@ def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired:
 
 def _judged(difference: Paired, level: float, uncertain: str | None) -> dict[str, Any]:
     low, high = statistics.interval(difference, level)
-    seeds = len(difference.by_seed)
-    verdict = statistics.verdict(low, high, seeds)
-    reason = f"an interval needs {statistics.SEEDS} seeds, and there are {seeds}" if verdict == "undecided" else uncertain
     return {
         "level": level,
         "low_percent": statistics.percent(low),
         "high_percent": statistics.percent(high),
         "p": statistics.p_value(difference),
         "seeds_for_one_percent": statistics.seeds_to_resolve(difference),
-        "verdict": "undecided" if reason else verdict,
-        "reason": reason,
+        "verdict": "undecided" if uncertain else statistics.verdict(low, high),
+        "reason": uncertain,
     }
 
 
 def _nothing(entry: dict[str, Any]) -> dict[str, Any]:
-    reason = "a run is missing or diverged" if None in entry["nats"] else "1 seed gives a point, no interval"
+    seeds = len(entry["seeds"])
+    points = "1 seed gives a point" if seeds == 1 else f"{seeds} seeds give points"
+    reason = "a run is missing or diverged" if None in entry["nats"] else f"{points}, no interval"
     known = dict.fromkeys(("level", "low_percent", "high_percent", "p", "seeds_for_one_percent"))
     return {**known, "verdict": "undecided", "reason": reason}

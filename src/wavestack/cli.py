@@ -300,7 +300,7 @@ def study(
         "calibration": (write_calibration, parameters.calibration_runs()),
         "tuning": (write_tuning, []),
         "comparison": (partial(write_comparison, data=data), parameters.comparison_runs()),
-        "ablation": (write_ablation, parameters.ablation_runs()),
+        "ablation": (partial(write_ablation, data=data), parameters.ablation_runs()),
         "lengths": (write_lengths, []),
     }
     wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]

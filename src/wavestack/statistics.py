@@ -13,6 +13,7 @@ most as often as the level says, at 2, 3 and 5 seeds (simulated in the tests; a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import expm1, inf, log1p, sqrt
+from typing import NamedTuple
 
 import numpy
 from scipy import stats
@@ -94,6 +95,24 @@ def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> list[float]:
             stopped = p_values[which] >= alpha
         levels[which] = 1 - alpha
     return levels
+
+
+class Interval(NamedTuple):
+    """In nats a token."""
+
+    low: float
+    high: float
+    level: float
+
+
+def family(differences: Sequence[Paired | None]) -> list[Interval | None]:
+    """Intervals that hold together, of differences that are looked at together; None for one that there is not."""
+    levels = iter(holm_levels([p_value(difference) for difference in differences if difference is not None]))
+    found: list[Interval | None] = []
+    for difference in differences:
+        level = None if difference is None else next(levels)
+        found.append(None if difference is None or level is None else Interval(*interval(difference, level), level))
+    return found
 
 
 def percent(nats: float) -> float:

@@ -124,7 +124,8 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
         variants = list(dict.fromkeys(run.variant for run in runs))
         by_variant = {variant: [row for row in rows if row["variant"] == variant] for variant in variants}
         means = [mean_of(of, corpus=runs[0].corpus, variant=variant, lanes=[]) for variant, of in by_variant.items()]
-        write_json(reports / "studies/ablation.json", {"rows": rows, "means": means})
+        worths = [worth(runs[0].corpus, lanes, 0.25, study.seeds) for lanes in (("chebyshev",), ("fourier",), ("chebyshev", "fourier"))]
+        write_json(reports / "studies/ablation.json", {"rows": rows, "means": means, "worths": worths})
         provenance(reports / "studies", "ablation")
     if parameters.profile.studies.lengths:
         rows = [length_row(spec, length) for length in parameters.profile.studies.lengths.lengths for spec in SPECS]
@@ -197,6 +198,16 @@ def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, 
         "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
         "verdict": "undecided",
         "reason": "a run is missing or diverged" if diverged else f"{len(seeds)} seeds give points, no interval",
+    }  # fmt: skip
+
+
+def worth(corpus: str, lanes: tuple[str, ...], nats: float, seeds: list[int], low: float | None = None) -> dict[str, Any]:
+    """As the ablation writes it; with an interval from `low` to as far above `nats` where it is given."""
+    high, level = (None, None) if low is None else (2 * nats - low, 0.95)
+    return {
+        "corpus": corpus, "of": "lane" if len(lanes) == 1 else "pair", "lanes": list(lanes), "seeds": seeds, "nats": [nats for _ in seeds],
+        "nats_per_token": nats, "reason": "too few seeds for an interval" if low is None else None,
+        "low": low, "high": high, "level": level,
     }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_page_and_figures_are_the_same_bytes_again(results):
     assert written(parameters, reports) == before
     assert {path.name: path.read_bytes() for path in (reports / "figures").iterdir()} == drawn
     expected = {f"{figure}-{corpus}.svg" for figure in ("comparison", "curves") for corpus in ("pydocs", "pycode")}
-    assert set(drawn) == expected | {"ablation-pydocs.svg", "lengths-speed.svg", "lengths-memory.svg"}
+    assert set(drawn) == expected | {"ablation-pydocs.svg", "worths-pydocs.svg", "lengths-speed.svg", "lengths-memory.svg"}
 
 
 def test_old_figures_go(results):

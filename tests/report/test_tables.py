@@ -1,6 +1,6 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
-from synthetic import benchmark_row, finding, length_row, run_row
+from synthetic import benchmark_row, finding, length_row, run_row, worth
 
 from wavestack.params import Run
 from wavestack.report import tables
@@ -122,6 +122,16 @@ def test_ablation_has_every_subset_and_its_distance_from_all_lanes():
     assert [cells(table, i)["nats ↓ seed 0"] for i in range(4)] == ["4.9500", "diverged", "missing", "4.2000"]
     assert [cells(table, i)["against all nats"] for i in range(4)] == ["+0.7500", "–", "–", "–"]
     assert len(table.notes) == 2
+
+
+def test_worths_of_lanes_and_pairs():
+    lost = worth("x", ("b",), 0.0, [0]) | {"nats": None, "nats_per_token": None, "reason": "x/lanes=b/seed0 is missing or diverged"}
+    table = tables.worths([worth("x", ("a",), 0.25, [0, 1, 2], low=0.125), worth("x", ("a", "b"), -0.5, [0]), lost])
+    by_seed = "+0.2500 (seed 0), +0.2500 (seed 1), +0.2500 (seed 2)"
+    assert table.rows[0].cells == ("a, alone", "+0.2500", by_seed, "+0.1250 to +0.3750", "95.0%")
+    assert table.rows[1].cells == ("a with b, beyond both", "−0.5000", "−0.5000 (seed 0)", "–", "–")
+    assert table.rows[2].kind == "failed"
+    assert table.notes == ("b: x/lanes=b/seed0 is missing or diverged",)
 
 
 def test_lengths_show_failed_and_missing_measurements():

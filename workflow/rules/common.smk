@@ -96,7 +96,8 @@ def results_of(study):
         "ablation": PARAMETERS.ablation_runs(),
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
-    if study == "comparison":
+    if study in ("comparison", "ablation"):
         results += expand("{data}/runs/{run}/documents.parquet", data=DATA, run=runs)
+    if study == "comparison":
         results += [f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []
     return results

@@ -269,6 +269,40 @@ def ablation(
     return _panel(path, 4.0, 1.3 + 0.24 * len(variants), paint)
 
 
+def worths(path: Path, corpus: str, found: Rows, own: Look) -> str:
+    """The worth of each lane and of each pair beyond its lanes: a point a seed, a bar for the interval.
+
+    Args:
+        path: of the SVG.
+        found: the corpus's entries under `worths` of `studies/ablation.json`.
+        own: look of the spec whose lanes these are.
+    """
+    names = [" + ".join(entry["lanes"]) for entry in found]
+
+    def paint(axes: Axes) -> None:
+        axes.axvline(0, color=MUTED, lw=0.8)
+        for y, entry in enumerate(found):
+            if entry["nats"] is None:
+                _cross(axes, 0.97, y, own, axes.get_yaxis_transform())
+                continue
+            if entry["low"] is not None:
+                axes.plot([entry["low"], entry["high"]], [y, y], color=own.colour, lw=5, alpha=0.3, solid_capstyle="butt")
+            face = own.colour if entry["of"] == "lane" else PAPER
+            axes.scatter(
+                entry["nats"], [y] * len(entry["nats"]), s=26, marker=own.marker, facecolors=face, edgecolors=own.colour, lw=1.1, zorder=3
+            )
+            axes.plot([entry["nats_per_token"]] * 2, [y - 0.3, y + 0.3], color=own.colour, lw=1.6)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.margins(x=0.1)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(f"{corpus}: nats saved per token ↑", fontsize=8)
+
+    return _panel(path, 4.0, 0.9 + 0.3 * len(names), paint)
+
+
 def lengths(
     path: Path,
     title: str,

@@ -126,6 +126,7 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         training=parameters.profile.training,
         steps=parameters.steps(parameters.profile.studies.comparison.budget),
         study=parameters.profile.studies.comparison,
+        trials=len(parameters.profile.studies.tuning.trials) if parameters.profile.studies.tuning else 0,
         headlines=_headlines(parameters, results, specs),
         sections=sections,
         specs=specs,
@@ -343,6 +344,11 @@ def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look
         "parameters: its MLP is wider where lanes are gone. A dashed line is the mean of another model. “Against all” is the subset's mean "
         "minus that of all lanes: above zero, leaving lanes out made it worse."
     )
+    about_worths = (
+        "A lane's Shapley value: the nats a token that it saves when lanes join in a random order. The values of all lanes add up to what "
+        "all lanes save over none; two that do the same share what either would have. A pair is worth beyond its lanes what they save "
+        "together and not apart: below zero, one repeats the other. Bars are intervals that hold together (Holm), points are seeds."
+    )
     blocks: list[Block] = []
     if study is not None and content is not None:
         lanes = [lane for lane in parameters.specs[study.spec].lanes if lane in (study.lanes or [lane])]
@@ -360,6 +366,10 @@ def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look
                     figures=[Markup(figures.ablation(path, corpus, rows, held, lanes, specs[study.spec], references))],
                 )
             )
+            worths = [entry for entry in content.get("worths", []) if entry["corpus"] == corpus]  # older files have none
+            if worths:
+                figure = figures.worths(drawn.path("worths", corpus), corpus, worths, specs[study.spec])
+                blocks.append(Block(about_worths, tables.worths(worths), [Markup(figure)], f"{corpus}: what each lane is worth"))
     steps = ["studies/ablation", *_run_steps(runs)] if study else []
     section = _section(
         "ablation", "Lanes, and what is left without them", content, ["studies/ablation.json", "runs/"], steps, reports, blocks

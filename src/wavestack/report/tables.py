@@ -285,6 +285,30 @@ def ablation(
     return Table(columns, tuple(rows), tuple(notes))
 
 
+def worths(found: Sequence[Content]) -> Table:
+    """What each lane and each pair of lanes is worth on one corpus.
+
+    Args:
+        found: the corpus's entries under `worths` of `studies/ablation.json`.
+    """
+    rows, notes = [], []
+    for entry in found:
+        by_seed = MISSING if entry["nats"] is None else _by_seed(entry)
+        sure = MISSING if entry["low"] is None else f"{signed(entry['low'], 4)} to {signed(entry['high'], 4)}"
+        level = MISSING if entry["level"] is None else f"{entry['level']:.1%}"
+        named = f"{entry['lanes'][0]}, alone" if entry["of"] == "lane" else f"{' with '.join(entry['lanes'])}, beyond both"
+        rows.append(Row((named, signed(entry["nats_per_token"], 4), by_seed, sure, level), "failed" if entry["nats"] is None else ""))
+        notes += [f"{' with '.join(entry['lanes'])}: {entry['reason']}"] if entry["nats"] is None else []
+    columns = (
+        Column("worth of", numeric=False),
+        Column("nats saved ↑", "per token"),
+        Column("by seed", "nats per token", numeric=False),
+        Column("interval", "nats per token"),
+        Column("level", "of the interval"),
+    )
+    return Table(columns, tuple(rows), tuple(notes))
+
+
 def lanes_of(variant: str, lanes: Sequence[str]) -> tuple[str, ...]:
     """The lanes that a variant has, in the order of the spec."""
     chosen = Variant.parse(variant).lanes

@@ -9,7 +9,7 @@ from typing import Any
 from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
-from wavestack.statistics import SEEDS, Paired
+from wavestack.statistics import SEEDS, Interval, Paired
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
 
@@ -37,11 +37,9 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[
         ours, theirs = ([run for run in runs if (run.corpus, run.spec) == (corpus, name)] for name in (spec, against))
         entries.append({"corpus": corpus, "spec": spec, "against": against, **_points(ours, theirs, by_run)})
         differences.append(_paired(ours, theirs, data) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
-    known = [statistics.p_value(difference) for difference in differences if difference is not None]
-    levels = iter(statistics.holm_levels(known))
     uncertain = uncalibrated(parameters, reports)
-    for entry, difference in zip(entries, differences, strict=True):
-        entry |= _nothing(entry) if difference is None else _judged(difference, next(levels), uncertain)
+    for entry, difference, sure in zip(entries, differences, statistics.family(differences), strict=True):
+        entry |= _nothing(entry) if difference is None or sure is None else _judged(difference, sure, uncertain)
     result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries}
     write_json(reports / "studies" / "comparison.json", result)
     write_csv(reports / "studies" / "comparison.csv", rows, COLUMNS)
@@ -68,15 +66,14 @@ def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired:
     return statistics.paired(first, second, tokens)
 
 
-def _judged(difference: Paired, level: float, uncertain: str | None) -> dict[str, Any]:
-    low, high = statistics.interval(difference, level)
+def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[str, Any]:
     return {
-        "level": level,
-        "low_percent": statistics.percent(low),
-        "high_percent": statistics.percent(high),
+        "level": sure.level,
+        "low_percent": statistics.percent(sure.low),
+        "high_percent": statistics.percent(sure.high),
         "p": statistics.p_value(difference),
         "seeds_for_one_percent": statistics.seeds_to_resolve(difference),
-        "verdict": "undecided" if uncertain else statistics.verdict(low, high),
+        "verdict": "undecided" if uncertain else statistics.verdict(sure.low, sure.high),
         "reason": uncertain,
     }
 

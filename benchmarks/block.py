@@ -21,7 +21,9 @@ from torch import Tensor
 
 from wavestack import budget as budgets
 from wavestack.models.stack import Block, ResidualStack
-from wavestack.params import Budget, ModelSpec, load
+from wavestack.params import ModelSpec
+from wavestack.reading import load
+from wavestack.schema import Budget
 
 TRANSFORMER = "transformer"
 TARGETS = {256: 0.9, 2048: 1.3, 4096: 1.8, 8192: 2.8}

@@ -30,9 +30,9 @@ from wavestack.corpora.tokens import TokenFile
 from wavestack.evaluation.likelihood import document_losses, spread_documents
 from wavestack.models.wavestack import WaveStack
 from wavestack.operations.text import open_checkpoint
-from wavestack.params import Training
 from wavestack.provenance import fingerprint, recorded
-from wavestack.training.loop import batch_at
+from wavestack.schema import Training
+from wavestack.training.batches import batch_at, stream_sequences
 from wavestack.training.optimizer import adamw, learning_rate
 
 COLUMNS = ("point", "nats", "perplexity", "parameters", "logits_changed")
@@ -42,7 +42,7 @@ SEED = 1  # of the new lane's weights and of the order of the data
 def composed(model: WaveStack, lane: str, train: TokenFile, valid: TokenFile, training: Training, steps: int) -> Iterator[dict[str, Any]]:
     """Rows of the CSV, in order; at the end the model is what it was."""
     watched = spread_documents(valid, training.validation_tokens)
-    sample = batch_at(valid, 2, model.context, SEED, 0)[:, :-1]
+    sample = torch.from_numpy(stream_sequences(valid, 2, model.context, SEED, 0)[:, :-1])
     with torch.no_grad():
         before = model(sample)
 

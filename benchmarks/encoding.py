@@ -18,7 +18,7 @@ from tokenizers import Tokenizer as Plain
 
 from wavestack.corpora.tokenizer import load_tokenizer
 from wavestack.corpora.tokens import write_tokens
-from wavestack.params import Corpus, Tokenizer
+from wavestack.schema import Corpus, Tokenizer
 
 DOCUMENT = 20_000  # characters
 

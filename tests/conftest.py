@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from wavestack.corpora.tokens import write_tokens
-from wavestack.params import Budget, Corpus, ModelSpec, Tokenizer
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget, Corpus, Tokenizer
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then", "it", "saw", "one", "two", "three"]
 LANES = {"chebyshev": {"order": 4}, "fourier": {"frequencies": 5}, "wavelet": {"wavelet": "db2", "levels": 2}}

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from wavestack import budget as budgets
-from wavestack.params import Budget, load
+from wavestack.reading import load
+from wavestack.schema import Budget
 
 
 @pytest.mark.parametrize("variant", ["base", "lanes=none", "lanes=fourier", "lanes=chebyshev+wavelet"])

@@ -18,7 +18,8 @@ import yaml
 from wavestack.corpora.documents import DocumentWriter
 from wavestack.corpora.tokenizer import train_tokenizer
 from wavestack.corpora.tokens import TokenFile
-from wavestack.params import Budget, ModelSpec, Run, Tokenizer, Training
+from wavestack.params import ModelSpec, Run
+from wavestack.schema import Budget, Tokenizer, Training
 from wavestack.training.checkpoint import Architecture, Checkpoints, save
 from wavestack.training.loop import train
 

@@ -15,7 +15,9 @@ from wavestack.lanes.recall import Recall
 from wavestack.lanes.wavelet import Wavelet
 from wavestack.models.language_model import LanguageModel
 from wavestack.models.stack import ResidualStack
-from wavestack.params import Budget, ModelSpec, load
+from wavestack.params import ModelSpec
+from wavestack.reading import load
+from wavestack.schema import Budget
 from wavestack.studies import contracts
 
 BUDGET = Budget(hidden=16, blocks=2, context=256, parameters=14_000, tokens=1)

@@ -8,7 +8,8 @@ import torch
 from wavestack import contract, registry
 from wavestack.generation import _draw, generate
 from wavestack.models.wavestack import WaveStack
-from wavestack.params import Budget, ModelSpec
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget
 from wavestack.training.checkpoint import Architecture
 
 VOCABULARY = 31

@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavestack.params import ParameterError, Run, lane_subsets, load
+from wavestack.params import Run, lane_subsets
+from wavestack.reading import ParameterError, load
 
 SMOKE = Path("params/smoke.yaml")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from wavestack import artifacts, provenance, steps
-from wavestack.params import Run, load
+from wavestack.params import Run
 from wavestack.provenance import code_fingerprint, fingerprint
+from wavestack.reading import load
 
 RUN = "wavestack.training.run"
 CHEBYSHEV, FOURIER = "wavestack.lanes.chebyshev:Chebyshev", "wavestack.lanes.fourier:Fourier"

@@ -12,7 +12,9 @@ import yaml
 
 from wavestack import contract, registry
 from wavestack.lanes.lane import Lane
-from wavestack.params import Budget, Corpus, ModelSpec, load
+from wavestack.params import ModelSpec
+from wavestack.reading import load
+from wavestack.schema import Budget, Corpus
 
 README = Path("README.md").read_text(encoding="utf-8")
 

@@ -10,6 +10,7 @@ NUMBERS = st.floats(0, 10).map(lambda value: float(f"{value:g}"))
 VARIANTS = st.builds(
     Variant,
     st.none() | st.lists(st.sampled_from(["fourier", "recall", "my-own"]), unique=True).map(tuple),
+    st.none() | st.lists(st.sampled_from(["padding", "schedule"]), unique=True).map(tuple),
     st.dictionaries(st.sampled_from(["learning_rate", "weight_decay", "dropout"]), NUMBERS),
     st.booleans(),
 )
@@ -26,6 +27,8 @@ def test_a_name_is_read_as_what_was_spelt(variant):
         ("base", Variant()),
         ("tuned", Variant(tuned=True)),
         ("lanes=none", Variant(lanes=())),
+        ("mended=none", Variant(mended=())),
+        ("mended=padding+schedule", Variant(mended=("padding", "schedule"))),
         ("lanes=fourier+wavelet,tuned", Variant(lanes=("fourier", "wavelet"), tuned=True)),
         ("lr=0.003,wd=0.1,dropout=0", Variant(training={"learning_rate": 0.003, "weight_decay": 0.1, "dropout": 0.0})),
     ],
@@ -42,7 +45,7 @@ def test_only_lanes_make_another_model():
 
 @pytest.mark.parametrize("name", ["", "bas", "base,tuned", "lr=fast", "rate=1", "lanes", "lr", "lanes=a,lanes=b", "tuned=yes"])
 def test_what_is_no_variant_is_refused(name):
-    with pytest.raises(ValueError, match=r"variant '.*': expected base, or lanes=, lr=, wd=, dropout= and tuned"):
+    with pytest.raises(ValueError, match=r"variant '.*': expected base, or lanes=, mended=, lr=, wd=, dropout= and tuned"):
         Variant.parse(name)
 
 

@@ -6,7 +6,8 @@ import torch
 
 from wavestack import registry
 from wavestack.models.language_model import LanguageModel
-from wavestack.params import Budget, ModelSpec
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget
 
 TOLERANCE = 0.005  # of the budget, so that any two models are within 1% of one another
 

@@ -13,8 +13,9 @@ import typer
 
 from wavestack import steps
 from wavestack.artifacts import write_json
-from wavestack.params import Parameters, Run, load
+from wavestack.params import Parameters, Run
 from wavestack.provenance import recorded
+from wavestack.reading import load
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -234,6 +235,28 @@ def evaluate(
 
 
 @app.command()
+def replay(
+    run: str,
+    tokens: Tokens,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Score a run of the audit row by row, as the published protocol did."""
+    from wavestack.evaluation.replay import replay_run
+
+    parameters = load(params, override)
+    chosen = parameters.run(run)
+    if parameters.profile.studies.audit is None:
+        raise ValueError(f"{params} has no studies.audit; add one to replay the published protocol")
+    inputs = [tokens / "manifest.json", data / "last.json"]
+    with _step("replay", steps.replay(parameters, chosen), fingerprint, reports, inputs):
+        replay_run(parameters, chosen, tokens, data, reports)
+
+
+@app.command()
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A final checkpoint: data/<profile>/runs/<run>/best.")],
     prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
@@ -288,8 +311,9 @@ def study(
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
-    """Put the results of a study (calibration, tuning, comparison, ablation, lengths) together."""
+    """Put the results of a study (calibration, tuning, comparison, audit, ablation, lengths) together."""
     from wavestack.studies.ablation import write_ablation
+    from wavestack.studies.audit import write_audit
     from wavestack.studies.calibration import write_calibration
     from wavestack.studies.comparison import write_comparison
     from wavestack.studies.lengths import write_lengths
@@ -300,6 +324,7 @@ def study(
         "calibration": (write_calibration, parameters.calibration_runs()),
         "tuning": (write_tuning, []),
         "comparison": (partial(write_comparison, data=data), parameters.comparison_runs()),
+        "audit": (partial(write_audit, data=data), []),
         "ablation": (partial(write_ablation, data=data), parameters.ablation_runs()),
         "lengths": (write_lengths, []),
     }

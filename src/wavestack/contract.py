@@ -20,7 +20,8 @@ from wavestack import budget as budgets
 from wavestack.device import autocast
 from wavestack.lanes.projection import CHUNK
 from wavestack.models.language_model import LanguageModel
-from wavestack.params import Budget, ModelSpec
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}  # relative; bfloat16 keeps 8 bits of each matrix product's inputs
 VOCABULARY = 101

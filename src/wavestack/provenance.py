@@ -28,7 +28,8 @@ PACKAGE = Path(__file__).parent
 # Modules that change no number. Parameters count by their values and registry entries by what they name.
 PLUMBING = {
     "wavestack",
-    *(f"wavestack.{name}" for name in ("allocation", "artifacts", "cli", "params", "provenance", "registry", "steps", "variants")),
+    *(f"wavestack.{name}" for name in ("allocation", "artifacts", "cli", "provenance", "registry", "steps")),
+    *(f"wavestack.{name}" for name in ("params", "reading", "schema", "telling", "variants")),
 }
 VERSIONED = ("torch", "numpy", "tokenizers", "datasets", "PyWavelets", "snakemake")
 

@@ -15,6 +15,7 @@ MODELS = {
     "wavestack": "wavestack.models.wavestack:WaveStack",
     "transformer": "wavestack.models.transformer:Transformer",
     "reference": "wavestack.models.reference:Reference",
+    "reference-neural": "wavestack.models.reference_neural:ReferenceNeural",
     "reference-transformer": "wavestack.models.reference_transformer:ReferenceTransformer",
 }
 LANES = {

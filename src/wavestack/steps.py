@@ -84,6 +84,20 @@ def evaluate(parameters: Parameters, run: Run) -> Step:
     return _step(settings, ["wavestack.evaluation.run", *parameters.spec(run).entries])
 
 
+def replay(parameters: Parameters, run: Run) -> Step:
+    audit = parameters.profile.studies.audit
+    assert audit is not None
+    training = parameters.training(run)
+    settings = {
+        "replay": audit.replay.model_dump(mode="json"),
+        "tokens": audit.tokens,
+        "documents": training.documents,
+        "seed": run.seed,
+        "device": training.device,
+    }
+    return _step(settings, ["wavestack.evaluation.replay", *parameters.spec(run).entries])
+
+
 def length(parameters: Parameters, positions: int) -> Step:
     study = parameters.profile.studies.lengths
     assert study is not None

@@ -11,7 +11,8 @@ import pytest
 
 from wavestack.corpora.tokenizer import train_tokenizer
 from wavestack.corpora.tokens import TokenFile
-from wavestack.params import Run, Tokenizer, Training
+from wavestack.params import Run
+from wavestack.schema import Tokenizer, Training
 from wavestack.training.checkpoint import Architecture, Checkpoints, save_model
 from wavestack.training.loop import train
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wavestack.corpora.corpus import _beginning, keep_sample, write_corpus
 from wavestack.corpora.documents import document_hash, read_documents
-from wavestack.params import Corpus
+from wavestack.schema import Corpus
 
 SPLITS = ("train", "valid", "test")
 
@@ -166,7 +166,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from wavestack.corpora.corpus import write_corpus
-from wavestack.params import Corpus
+from wavestack.schema import Corpus
 files = {"form": "text", "train": "train", "valid": "valid", "test": "test"}
 corpus = Corpus.model_validate({"licence": "?", "files": files})
 write_corpus("mine", corpus, int(sys.argv[1]) or None, Path("out"), Path("reports"))

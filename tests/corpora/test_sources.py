@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from wavestack.corpora import sources, standard_library
 from wavestack.corpora.documents import count_words, document_hash, split_by_hash
 from wavestack.corpora.sources import file_documents, find_source
-from wavestack.params import Corpus, LocalFiles
+from wavestack.schema import Corpus, LocalFiles
 
 REAL = Path(os.environ.get("WAVESTACK_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_real_data = pytest.mark.skipif(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wavestack.corpora.documents import DocumentWriter
 from wavestack.corpora.tokenizer import END_OF_TEXT, TextTokenizer, load_tokenizer, train_tokenizer
-from wavestack.params import Tokenizer
+from wavestack.schema import Tokenizer
 
 REAL = Path(os.environ.get("WAVESTACK_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_gpt2 = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from wavestack.corpora import documents, tokens
 from wavestack.corpora.documents import DocumentWriter
 from wavestack.corpora.tokenizer import load_tokenizer
 from wavestack.corpora.tokens import TokenFile, write_tokens
-from wavestack.params import Corpus, Tokenizer
+from wavestack.schema import Corpus, Tokenizer
 
 BYTES = Tokenizer(kind="bytes")
 

@@ -8,7 +8,7 @@ from wavestack import registry
 from wavestack.lanes.fourier import Fourier
 from wavestack.lanes.recall import Recall
 from wavestack.lanes.wavelet import Wavelet
-from wavestack.params import knob_schema
+from wavestack.schema import knob_schema
 
 
 def knobs_with_a_least_value() -> list[tuple[str, str, int]]:

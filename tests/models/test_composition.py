@@ -15,7 +15,9 @@ from wavestack import contract, registry
 from wavestack.artifacts import read_json
 from wavestack.lanes.lane import Lane
 from wavestack.models.wavestack import WaveStack
-from wavestack.params import ModelSpec, ParameterError, Training, load
+from wavestack.params import ModelSpec
+from wavestack.reading import ParameterError, load
+from wavestack.schema import Training
 from wavestack.training.checkpoint import Architecture, load_model, save, save_model
 from wavestack.training.checkpoint import load as load_checkpoint
 from wavestack.training.optimizer import adamw

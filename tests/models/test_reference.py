@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from wavestack import contract, registry
 from wavestack.models.reference import PublishedChebyshev, PublishedWavelet, Reference
-from wavestack.params import Budget, ModelSpec, knob_schema
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget, knob_schema
 
 V, T = 50257, 512
 KNOBS = {"hidden": 12, "frequencies": 9, "dropout": 0.0}
@@ -135,7 +136,7 @@ def test_running_means_lose_nothing_far_into_a_sequence():
 
 def test_vectors_that_are_almost_nothing_are_not_blown_up():
     torch.manual_seed(0)
-    lane = PublishedChebyshev(4, 4, 1, 0.0)
+    lane = PublishedChebyshev(4, 4, None, 1, 0.0)
     for scale in (1e-4, 1e-8):  # above and below the least divisor
         x = scale * torch.randn(1, 9, 4)
         assert relative(lane.view(x), chebyshev(x.double(), 4)) < 1e-6
@@ -198,6 +199,16 @@ def test_it_breaks_what_it_declares_and_nothing_else(mixer):
     assert all(finding.passed for finding in findings)
     assert {finding.check for finding in findings if finding.declared} == DISTURBED == Reference.breaks
     assert all(finding.difference > 1e-3 for finding in findings if finding.declared)
+
+
+def test_stretched_over_the_context_it_breaks_nothing_and_is_what_was_published_at_that_length():
+    spec = ModelSpec("reference", {"hidden": 16, "frequencies": 9, "stretched": "context"})
+    findings = contract.check(spec, Budget(hidden=1, blocks=1, context=256, parameters=1, tokens=1))
+    assert [finding.check for finding in findings if not finding.passed or finding.declared] == []
+    published, mended = (Reference(50, 32, **KNOBS, stretched=over).eval() for over in ("input", "context"))
+    mended.load_state_dict(published.state_dict())
+    tokens = torch.randint(50, (2, 32))
+    assert torch.equal(mended(tokens), published(tokens))
 
 
 def test_a_step_is_the_last_position_of_the_whole_prefix_computed_anew():

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from wavestack import contract
 from wavestack.models.reference_transformer import ReferenceTransformer
-from wavestack.params import Budget, ModelSpec
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget
 
 V, T = 50257, 512
 KNOBS = {"hidden": 12, "blocks": 2, "heads": 3}

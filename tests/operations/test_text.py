@@ -9,7 +9,8 @@ import torch
 
 from wavestack.corpora.tokenizer import train_tokenizer
 from wavestack.operations.text import open_checkpoint
-from wavestack.params import Run, Tokenizer
+from wavestack.params import Run
+from wavestack.schema import Tokenizer
 from wavestack.training.checkpoint import Architecture, save_model
 
 RUN = Run.parse("words/mine/tiny/lanes=fourier+wavelet/seed3")

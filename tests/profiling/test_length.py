@@ -5,9 +5,9 @@ import dataclasses
 import pandas
 import pytest
 
-from wavestack.params import load
 from wavestack.profiling import length as lengths
 from wavestack.profiling.process import Request
+from wavestack.reading import load
 from wavestack.training.checkpoint import Architecture
 
 OVERRIDES = ["studies.lengths.seconds=0.05"]

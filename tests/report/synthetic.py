@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from wavestack.artifacts import write_csv, write_json
-from wavestack.params import Corpus, ModelSpec, Parameters, Profile, Run
+from wavestack.params import ModelSpec, Parameters, Run
 from wavestack.report.tables import CHECKS
+from wavestack.schema import Corpus, Profile
 
 SPECS = {
     "wavestack": ModelSpec("wavestack", {"lanes": {"chebyshev": {}, "fourier": {}, "wavelet": {}}, "mixer": "gated"}),

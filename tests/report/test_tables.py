@@ -134,6 +134,22 @@ def test_worths_of_lanes_and_pairs():
     assert table.notes == ("b: x/lanes=b/seed0 is missing or diverged",)
 
 
+def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
+    row = {
+        "corpus": "x", "kind": "cumulative", "mended": "as published", "ours": "a", "theirs": "b", "our_parameters": 42_339_715,
+        "their_parameters": 23_840_320, "published_ours": 0.729, "published_theirs": 1.048, "published_gap": -0.319, "published_low": -0.33,
+        "published_high": -0.308, "held_out_ours": None, "held_out_theirs": None, "nats_ours": 3.0, "nats_theirs": 2.5, "nats_gap": 0.5,
+        "nats_low": None, "nats_high": None, "reason": None,
+    }  # fmt: skip
+    lost = dict.fromkeys(row) | {"corpus": "x", "kind": "alone", "mended": "scale", "ours": "a", "theirs": "b", "reason": "nan"}
+    table = tables.audit({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
+    assert [row.cells[0] for row in table.rows] == ["as published", "+ padding", "scale alone"]
+    assert table.rows[0].cells[3:8] == ("42,339,715", "23,840,320", "0.7290", "1.0480", "−0.3190 (−0.330 to −0.308)")
+    assert table.rows[0].cells[8:] == ("–", "–", "3.0000", "2.5000", "+0.5000")
+    assert table.rows[2].kind == "failed"
+    assert table.notes == ("scale alone: nan",)
+
+
 def test_lengths_show_failed_and_missing_measurements():
     content = {"rows": [length_row("transformer", 4096), length_row("transformer", 16384)]}
     table = tables.lengths(content, [("transformer", 4096), ("transformer", 8192)])

@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy
 import pytest
 import torch
 
 from wavestack.corpora.tokens import TokenFile
-from wavestack.params import ModelSpec, Training
+from wavestack.params import ModelSpec
+from wavestack.schema import Training
 from wavestack.training import loop
 from wavestack.training.checkpoint import Architecture, Checkpoints, load, load_model, save
-from wavestack.training.loop import batch_at, set_dropout, train
+from wavestack.training.loop import set_dropout, train
 from wavestack.training.optimizer import adamw, learning_rate
 
 TRAINING = Training(batch=4, validate_every=3, log_every=1, validation_tokens=300, learning_rate=3e-3)
@@ -73,17 +73,6 @@ def test_dropout_falls_on_what_every_layer_adds_and_only_in_training(architectur
         block.dropout.register_forward_hook(lambda module, x, y, place=place: dropped.append(place))
     model(tokens)
     assert dropped == ["embedding", *(place for place in range(len(model.blocks)) for _ in range(2))]
-
-
-def test_batches_are_pieces_of_the_stream_and_depend_on_seed_and_step_alone(tokens):
-    file = TokenFile.open(tokens, "train")
-    batch = batch_at(file, 64, 16, seed=1, step=2)
-    text = file.stream.astype(numpy.uint8).tobytes()  # bytes 0..255 of it suffice to find a piece
-    for row in batch:
-        assert text.find(row.numpy().astype(numpy.uint8).tobytes()) >= 0
-    assert torch.equal(batch, batch_at(file, 64, 16, seed=1, step=2))
-    assert not torch.equal(batch, batch_at(file, 64, 16, seed=1, step=3))
-    assert not torch.equal(batch, batch_at(file, 64, 16, seed=2, step=2))
 
 
 def test_it_learns(architecture, tokens, tmp_path):
@@ -166,10 +155,7 @@ def test_a_validation_that_is_not_finite_is_a_divergence(architecture, tokens, t
     assert progress.curve[-1]["valid_nats"] is None
 
 
-def test_too_little_text_and_a_missing_gpu_are_refused(architecture, tokens, tmp_path):
-    file = TokenFile.open(tokens, "train")
-    with pytest.raises(ValueError, match="fewer than one sequence"):
-        batch_at(file, 1, len(file.stream), 0, 0)
+def test_a_missing_gpu_is_refused(architecture, tokens, tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
             run(architecture, tokens, tmp_path, TRAINING.model_copy(update={"device": "cuda"}))

@@ -90,6 +90,12 @@ def results_of(study):
     if study == "tuning":
         tuning = PARAMETERS.profile.studies.tuning
         return expand("{reports}/tuning/{corpus}/{spec}.json", reports=REPORTS, corpus=tuning.corpora, spec=tuning.specs)
+    if study == "audit":
+        runs = PARAMETERS.audit_runs()
+        return [
+            *expand("{data}/runs/{run}/rows.parquet", data=DATA, run=runs),
+            *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["replay.json", "training.json"]),
+        ]
     runs = {
         "calibration": PARAMETERS.calibration_runs(),
         "comparison": PARAMETERS.comparison_runs(),

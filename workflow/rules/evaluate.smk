@@ -1,4 +1,4 @@
-# Measures of every run, under one context rule.
+# Measures of every run, under one context rule; and of the audit's runs as they were published.
 
 
 rule evaluate:
@@ -39,4 +39,45 @@ rule evaluate:
         "evaluate {params.run}"
     shell:
         "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
+rule replay:
+    input:
+        expand(
+            "{data}/tokens/{{corpus}}/{split}.{kind}",
+            data=DATA,
+            split=["train", "valid"],
+            kind=["tokens", "documents.parquet"],
+        ),
+        expand(
+            "{data}/runs/{run}/{file}",
+            data=DATA,
+            run=RUN,
+            file=["last.safetensors", "last.json"],
+        ),
+        tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
+    output:
+        rows=f"{DATA}/runs/{RUN}/rows.parquet",
+        summary=f"{REPORTS}/runs/{RUN}/replay.json",
+    log:
+        f"{LOGS}/replay/{RUN}.log",
+    benchmark:
+        f"{LOGS}/replay/{RUN}.jsonl"
+    threads: PARAMETERS.profile.training.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        profile=PROFILE,
+        run=lambda w: str(run_of(w)),
+        tokens=subpath(input.tokens, parent=True),
+        data=subpath(output.rows, parent=True),
+        reports=subpath(output.summary, parent=True),
+        settings=lambda w: steps.replay(PARAMETERS, run_of(w)).settings,
+        fingerprint=lambda w: steps.replay(PARAMETERS, run_of(w)).fingerprint,
+    message:
+        "replay {params.run}"
+    shell:
+        "wavestack replay {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -22,7 +22,7 @@ from wavestack.artifacts import write_json, written_atomically
 from wavestack.corpora.documents import SPLITS, DocumentWriter, count_words, document_hash, read_documents
 from wavestack.corpora.overlap import audit_overlap
 from wavestack.corpora.sources import find_source
-from wavestack.params import Corpus
+from wavestack.schema import Corpus
 
 
 def write_corpus(name: str, corpus: Corpus, limit: int | None, data: Path, reports: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 from wavestack.artifacts import sha256
 from wavestack.corpora import standard_library
 from wavestack.corpora.documents import SPLITS, split_by_hash
-from wavestack.params import Corpus, Hub, LocalFiles
+from wavestack.schema import Corpus, Hub, LocalFiles
 
 RAW = Path("data/raw")
 DATA_VARIABLE = "WAVESTACK_DATA"

@@ -25,7 +25,7 @@ from tokenizers.trainers import BpeTrainer
 from wavestack.artifacts import written_atomically
 from wavestack.corpora.documents import read_documents
 from wavestack.corpora.sources import DATA_VARIABLE, RAW, data_folder
-from wavestack.params import Tokenizer
+from wavestack.schema import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_FOLDER = "gpt2-bpe"

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from wavestack.artifacts import read_json, sha256, write_json, written_atomically
 from wavestack.corpora.documents import SPLITS, batched_by_size, count_words, read_documents
 from wavestack.corpora.tokenizer import TextTokenizer, train_tokenizer
-from wavestack.params import Corpus, Tokenizer
+from wavestack.schema import Corpus, Tokenizer
 
 ROWS = pa.schema([("border", pa.int64()), ("bytes", pa.int64()), ("words", pa.int64())])
 

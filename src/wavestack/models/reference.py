@@ -8,7 +8,7 @@
     logits = head(layer_norm(m))                           # untied
 
 Its fault is kept: the bases of two lanes are stretched over the sequence at hand, so what a prefix says changes with what follows it, if
-only by its length. There is no state that sums up a past then; to go on, it is all computed anew.
+only by its length (with `stretched: context` it does not). There is no state that sums up a past then; to go on, it is all computed anew.
 """
 
 from collections.abc import Sequence
@@ -104,34 +104,44 @@ class PublishedLane(nn.Module):
 
 
 class PublishedChebyshev(PublishedLane):
-    """Prefix kernel average over T_0 .. T_{order-1} at z_t = -1 + 2t/(S-1), of vectors divided by their largest absolute channel."""
+    """Prefix kernel average over T_0 .. T_{order-1} at z_t = -1 + 2t/(S-1), of vectors divided by their largest absolute channel.
 
-    def __init__(self, hidden: int, order: int, mlp_layers: int, dropout: float):
+    `stretched` is the length S that the basis is stretched over; None for that of the sequence at hand, as published.
+    """
+
+    def __init__(self, hidden: int, order: int, stretched: int | None, mlp_layers: int, dropout: float):
         super().__init__(hidden, hidden, hidden, mlp_layers, dropout)
         self.order = order
+        self.stretched = stretched
 
     def view(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
         x = x / x.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        return prefix_average(x, _chebyshev_basis(x.shape[1], self.order, str(x.device)))
+        return prefix_average(x, _chebyshev_basis(self.stretched or length, self.order, str(x.device))[:length])
 
     def view_flops(self, length: int) -> int:
         return Chebyshev(self.hidden, length, order=self.order).flops(length)  # the same operation
 
 
 class PublishedFourier(PublishedLane):
-    """`1/(t+1) sum_f g_f sum_{s<=t} cos(2 pi f (t-s)/S) x_s`, over as many frequencies as the length at hand tells apart."""
+    """`1/(t+1) sum_f g_f sum_{s<=t} cos(2 pi f (t-s)/S) x_s`, over as many frequencies as the length S tells apart.
 
-    def __init__(self, hidden: int, frequencies: int, mlp_layers: int, dropout: float):
+    `stretched` as in `PublishedChebyshev`.
+    """
+
+    def __init__(self, hidden: int, frequencies: int, stretched: int | None, mlp_layers: int, dropout: float):
         super().__init__(hidden, hidden, hidden, mlp_layers, dropout)
         self.gains = nn.Parameter(torch.ones(frequencies))
+        self.stretched = stretched
 
     def _used(self, length: int) -> int:
-        return min(len(self.gains), length // 2 + 1)
+        return min(len(self.gains), (self.stretched or length) // 2 + 1)
 
     def view(self, x: Tensor) -> Tensor:
-        used = self._used(x.shape[1])
+        length = x.shape[1]
+        used = self._used(length)
         gains = torch.cat([self.gains[:used], self.gains[1:used]])  # of the cosines, then of the sines
-        return prefix_average(x, _fourier_basis(x.shape[1], used, str(x.device)), gains)
+        return prefix_average(x, _fourier_basis(self.stretched or length, used, str(x.device))[:length], gains)
 
     def view_flops(self, length: int) -> int:
         return Fourier(self.hidden, length, frequencies=self._used(length)).flops(length)  # the same operation
@@ -237,6 +247,7 @@ class Reference(PublishedModel):
         order: Positive = 4,  # Chebyshev polynomials
         frequencies: Positive = 64,
         levels: Positive = 3,  # running means
+        stretched: Literal["input", "context"] = "input",  # what bases are stretched over: the input at hand, or T, as mended
         context_block: bool = True,  # some published runs predate it
         dropout: Dropout = 0.1,
         mixer: Literal["gated", "across", "mlp"] = "gated",
@@ -244,9 +255,12 @@ class Reference(PublishedModel):
         super().__init__(vocabulary, context, hidden)
         for embedding in (self.token, self.position):
             nn.init.normal_(embedding.weight, std=0.02)
+        over = None
+        if stretched == "context":
+            over, self.breaks = context, frozenset()
         lanes = [
-            PublishedChebyshev(hidden, order, mlp_layers, dropout),
-            PublishedFourier(hidden, frequencies, mlp_layers, dropout),
+            PublishedChebyshev(hidden, order, over, mlp_layers, dropout),
+            PublishedFourier(hidden, frequencies, over, mlp_layers, dropout),
             PublishedWavelet(hidden, levels, mlp_layers, dropout),
         ]
         self.lanes = nn.ModuleList(lanes)  # type: ignore[assignment]

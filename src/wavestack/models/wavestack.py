@@ -29,7 +29,7 @@ from wavestack.lanes.norm import RMSNorm
 from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
-from wavestack.params import knob_schema
+from wavestack.schema import knob_schema
 
 Knobs = dict[str, Any]
 LANE_NAME = r"[a-z0-9][a-z0-9_-]*"

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from wavestack.device import autocast, available
-from wavestack.params import Training
 from wavestack.provenance import peak_memory
+from wavestack.schema import Training
 from wavestack.training.checkpoint import Architecture
 from wavestack.training.optimizer import adamw
 

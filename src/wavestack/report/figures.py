@@ -303,6 +303,40 @@ def worths(path: Path, corpus: str, found: Rows, own: Look) -> str:
     return _panel(path, 4.0, 0.9 + 0.3 * len(names), paint)
 
 
+def audit(path: Path, corpus: str, unit: str, title: str, rows: Rows, names: Sequence[str]) -> str:
+    """The gap on every rung: first as published, then with one fault more mended each, then with each alone.
+
+    Args:
+        path: of the SVG.
+        unit: whose gap: published or nats.
+        title: of the unit.
+        rows: the corpus's rows of `studies/audit.json`.
+        names: of the rungs, as many.
+    """
+
+    def paint(axes: Axes) -> None:
+        axes.axvline(0, color=MUTED, lw=0.8)
+        for y, row in enumerate(rows):
+            if row[f"{unit}_gap"] is None:
+                axes.scatter([0.97], [y], marker="x", s=40, color=INK, transform=axes.get_yaxis_transform())
+                continue
+            colour, face = (INK, INK) if row["kind"] == "cumulative" else (MUTED, PAPER)
+            if row[f"{unit}_low"] is not None:
+                axes.plot([row[f"{unit}_low"], row[f"{unit}_high"]], [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")
+            gaps = row[f"{unit}_gaps"]
+            axes.scatter(gaps, [y] * len(gaps), s=22, facecolors=face, edgecolors=colour, lw=1, zorder=3)
+        axes.axhline(sum(row["kind"] == "cumulative" for row in rows) - 0.5, color=GRID, lw=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.margins(x=0.1)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(f"{corpus}: {title}, ours − theirs", fontsize=8)
+
+    return _panel(path, 4.4, 0.9 + 0.26 * len(names), paint)
+
+
 def lengths(
     path: Path,
     title: str,

@@ -309,6 +309,51 @@ def worths(found: Sequence[Content]) -> Table:
     return Table(columns, tuple(rows), tuple(notes))
 
 
+def audit(content: Content, corpus: str) -> Table:
+    """The rungs of one corpus: what is compared, and who leads by how much in both units.
+
+    Args:
+        content: of `studies/audit.json`.
+    """
+    rows, notes = [], []
+    for row in (row for row in content["rows"] if row["corpus"] == corpus):
+        mended = rung(row)
+        counts = (number(row["our_parameters"], 0), number(row["their_parameters"], 0))
+        held_out = (number(row["held_out_ours"], 4), number(row["held_out_theirs"], 4))
+        cells = (mended, row["ours"], row["theirs"], *counts, *_both_and_gap(row, "published"), *held_out, *_both_and_gap(row, "nats"))
+        rows.append(Row(cells, "failed" if row["reason"] else ""))
+        notes += [f"{mended}: {row['reason']}"] if row["reason"] else []
+    columns = (
+        Column("mended", numeric=False),
+        Column("ours", numeric=False),
+        Column("theirs", numeric=False),
+        Column("our parameters"),
+        Column("their parameters"),
+        Column("ours ↓", "published unit"),
+        Column("theirs ↓", "published unit"),
+        Column("gap", "published unit"),
+        Column("ours ↓", "held out of train"),
+        Column("theirs ↓", "held out of train"),
+        Column("ours ↓", "nats per token"),
+        Column("theirs ↓", "nats per token"),
+        Column("gap", "nats per token"),
+    )
+    return Table(columns, tuple(rows), tuple(notes))
+
+
+def rung(row: Content) -> str:
+    """What is mended on a row of the audit, in words."""
+    if row["kind"] == "alone":
+        return f"{row['mended']} alone"
+    return row["mended"] if row["mended"] == "as published" else f"+ {row['mended']}"
+
+
+def _both_and_gap(row: Content, unit: str) -> tuple[str, str, str]:
+    low = row[f"{unit}_low"]
+    sure = "" if low is None else f" ({signed(low, 3)} to {signed(row[f'{unit}_high'], 3)})"
+    return number(row[f"{unit}_ours"], 4), number(row[f"{unit}_theirs"], 4), signed(row[f"{unit}_gap"], 4) + sure
+
+
 def lanes_of(variant: str, lanes: Sequence[str]) -> tuple[str, ...]:
     """The lanes that a variant has, in the order of the spec."""
     chosen = Variant.parse(variant).lanes

@@ -6,7 +6,8 @@ from math import inf, isfinite
 from typing import Any
 
 from wavestack import contract, registry
-from wavestack.params import Budget, ModelSpec, Parameters, knob_schema
+from wavestack.params import ModelSpec, Parameters
+from wavestack.schema import Budget, knob_schema
 
 # Lanes and mixers are looked at inside of a small WaveStack: two blocks, so that what one leaves the next one reads.
 SMALL = Budget(hidden=128, blocks=2, context=256, parameters=500_000, tokens=1)

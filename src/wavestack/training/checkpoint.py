@@ -14,7 +14,8 @@ from torch import Tensor
 from wavestack import budget as budgets
 from wavestack.artifacts import read_json, sha256, write_json, written_atomically
 from wavestack.models.language_model import LanguageModel
-from wavestack.params import Budget, ModelSpec
+from wavestack.params import ModelSpec
+from wavestack.schema import Budget
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,7 +20,8 @@ from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import autocast, available
 from wavestack.evaluation.likelihood import document_losses, spread_documents
-from wavestack.params import Training
+from wavestack.schema import Training
+from wavestack.training.batches import IGNORED, batch_at
 from wavestack.training.checkpoint import Architecture, Checkpoints
 from wavestack.training.optimizer import adamw, learning_rate
 
@@ -148,21 +148,6 @@ def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def batch_at(tokens: TokenFile, batch: int, context: int, seed: int, step: int) -> Tensor:
-    """The sequences of one step, B x (S+1) int64: they start anywhere in the token stream, drawn from (seed, step) alone.
-
-    The order needs no state, so that a resumed training and two compared models see the same data.
-    """
-    available = len(tokens.stream) - context
-    if available < 1:
-        raise ValueError(
-            f"the train split has {len(tokens.stream):,} tokens, fewer than one sequence of {context} + 1; "
-            "use more text or a shorter context"
-        )
-    starts = numpy.random.default_rng([seed, step]).integers(0, available, batch)
-    return torch.from_numpy(numpy.stack([tokens.stream[start : start + context + 1].astype(numpy.int64) for start in starts]))
-
-
 def _step(
     forward: Callable[[Tensor], Tensor],
     model: torch.nn.Module,
@@ -175,13 +160,18 @@ def _step(
     steps: int,
 ) -> tuple[float, str | None]:
     """One optimiser step: its mean loss in nats, and what is not finite, if anything (then the weights stay as they were)."""
-    batch = batch_at(tokens, training.batch, context, seed, step).to(training.device)
+    inputs, targets = (tensor.to(training.device) for tensor in batch_at(tokens, training, context, seed, step))
     optimizer.zero_grad(set_to_none=True)
-    loss_sum = 0.0
-    for part in batch.chunk(training.accumulation):
+    loss_sum, scored = 0.0, int((targets != IGNORED).sum())
+    if scored == 0:
+        return loss_sum, None  # rows of nothing but padding
+    for part, wanted in zip(inputs.chunk(training.accumulation), targets.chunk(training.accumulation), strict=True):
+        share = int((wanted != IGNORED).sum()) / scored
+        if share == 0:
+            continue
         with autocast(training.device, training.precision):
-            logits = forward(part[:, :-1])
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten()) / training.accumulation
+            logits = forward(part)
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), wanted.flatten()) * share
         loss.backward()
         loss_sum += loss.item()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip).item()

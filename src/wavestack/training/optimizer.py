@@ -5,14 +5,16 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from wavestack.params import Training
+from wavestack.schema import Training
 
 
 def adamw(model: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only; embeddings, norms, gains and filters are left as they are."""
+    """AdamW with weight decay on matrices only (embeddings, norms, gains and filters are left as they are), or on everything."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     layers = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)} - embeddings
     parameters = list(model.parameters())
+    if training.decay == "all":
+        return torch.optim.AdamW(parameters, lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay)
     groups = [
         {"params": [p for p in parameters if id(p) in layers], "weight_decay": training.weight_decay},
         {"params": [p for p in parameters if id(p) not in layers], "weight_decay": 0.0},

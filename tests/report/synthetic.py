@@ -207,7 +207,7 @@ def worth(corpus: str, lanes: tuple[str, ...], nats: float, seeds: list[int], lo
     high, level = (None, None) if low is None else (2 * nats - low, 0.95)
     return {
         "corpus": corpus, "of": "lane" if len(lanes) == 1 else "pair", "lanes": list(lanes), "seeds": seeds, "nats": [nats for _ in seeds],
-        "nats_per_token": nats, "reason": "too few seeds for an interval" if low is None else None,
+        "nats_per_token": nats, "reason": "too few seeds or documents for an interval" if low is None else None,
         "low": low, "high": high, "level": level,
     }  # fmt: skip
 

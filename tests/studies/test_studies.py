@@ -132,6 +132,19 @@ def test_runs_that_were_scored_on_other_documents_are_refused(tmp_path):
         write_comparison(parameters, tmp_path, tmp_path)
 
 
+def test_one_document_gives_no_interval(tmp_path):
+    parameters = load("params/smoke.yaml", CALIBRATED)
+    for run in parameters.comparison_runs():
+        result(tmp_path, run, 3.0)
+        one = pandas.DataFrame({"document": [0], "tokens": [100], "nats": [300.0]})
+        one.to_parquet(tmp_path / "runs" / str(run) / "documents.parquet")
+    result(tmp_path, *parameters.calibration_runs(), 1.0)
+    write_calibration(parameters, tmp_path)
+    (difference,) = write_comparison(parameters, tmp_path, tmp_path)["differences"]
+    assert (difference["level"], difference["verdict"]) == (None, "undecided")
+    assert difference["reason"] == "the split is one document, which gives no interval for others"
+
+
 TUNING = (
     "studies.tuning={corpora: [pydocs], specs: [transformer], budget: tiny, seeds: [0], trials: "
     "[{learning_rate: 0.01, weight_decay: 0.1, dropout: 0}, {learning_rate: 0.02, weight_decay: 0.1, dropout: 0},"
@@ -207,7 +220,7 @@ def test_the_worth_of_lanes_that_save_each_its_own(tmp_path, seeds):
     assert [worth["nats_per_token"] for worth in pairs] == pytest.approx([0, 0, 0], abs=1e-12)
     lane = worths[0]
     if seeds == 1:
-        assert (lane["low"], lane["reason"]) == (None, "too few seeds for an interval")
+        assert (lane["low"], lane["reason"]) == (None, "too few seeds or documents for an interval")
     else:
         assert (lane["low"], lane["high"]) == pytest.approx((0.1, 0.1))
         assert lane["reason"] is None

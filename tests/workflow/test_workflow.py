@@ -42,9 +42,9 @@ def snakemake(project: Path, *arguments: str, params: str = "params/tiny.yaml") 
     return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
 
 
-def planned(project: Path, *arguments: str) -> dict[str, set[str]]:
+def planned(project: Path, *arguments: str, params: str = "params/tiny.yaml") -> dict[str, set[str]]:
     """What a dry run would do: rule -> its messages."""
-    done = snakemake(project, "--cores", "-n", *arguments)
+    done = snakemake(project, "--cores", "-n", *arguments, params=params)
     assert done.returncode == 0, done.stderr + done.stdout
     lines = re.findall(r"^(?:Job|localrule|rule) ?\d*:? ?(.*)$", done.stdout + done.stderr, re.MULTILINE)
     jobs: dict[str, set[str]] = {}

@@ -57,17 +57,25 @@ def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Pa
         for run in (run for run in rows if run.corpus == corpus):
             runs.setdefault(frozenset(spec.variant(run.variant).lanes), []).append(run)
         lost = [run for of in runs.values() for run in of if rows[run]["nats_per_token"] is None]
-        documents = {subset: document_nats(of, data) for subset, of in runs.items()} if len(study.seeds) >= SEEDS and not lost else None
+        documents = None if lost or len(study.seeds) < SEEDS else _documents(runs, data)
         for of, named, weights in asked:
             entry: dict[str, Any] = {"corpus": corpus, "of": of, "lanes": list(named), "seeds": list(study.seeds)}
             entry["nats"] = None if lost else _by_seed(weights, runs, rows)
             entry["nats_per_token"] = None if lost else fmean(entry["nats"])
-            entry["reason"] = f"{lost[0]} is missing or diverged" if lost else None if documents else "too few seeds for an interval"
+            entry["reason"] = (
+                f"{lost[0]} is missing or diverged" if lost else None if documents else "too few seeds or documents for an interval"
+            )
             found.append(entry)
             differences.append(None if documents is None else _weighed(weights, documents))
     for entry, sure in zip(found, statistics.family(differences), strict=True):
         entry |= {"low": None, "high": None, "level": None} if sure is None else sure._asdict()
     return found
+
+
+def _documents(runs: Mapping[Subset, Sequence[Run]], data: Path) -> Mapping[Subset, tuple[numpy.ndarray, numpy.ndarray]] | None:
+    """Nats and tokens of each document under each subset; None where there is one document, which says nothing of others."""
+    found = {subset: document_nats(of, data) for subset, of in runs.items()}
+    return found if all(len(tokens) > 1 for _, tokens in found.values()) else None
 
 
 def _by_seed(weights: Weights, runs: Mapping[Subset, Sequence[Run]], rows: Mapping[Run, dict[str, Any]]) -> list[float]:

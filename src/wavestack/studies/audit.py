@@ -77,7 +77,7 @@ def _row(rung: Rung, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Sc
         row |= dict(zip(("held_out_ours", "held_out_theirs"), held_out, strict=True))
     nats = [[run.valid["compared_nats"].sum() / run.valid["compared_tokens"].sum() for run in side] for side in (ours, theirs)]
     row |= dict(zip(("nats_ours", "nats_theirs"), (float(fmean(side)) for side in nats), strict=True))
-    return row | _gap("nats", _over_rows(ours, theirs) if len(seeds) > 1 else _alone(*nats))
+    return row | _gap("nats", _over_rows(ours, theirs) if len(seeds) > 1 and len(ours[0].valid) > 1 else _alone(*nats))
 
 
 def _alone(ours: Sequence[float], theirs: Sequence[float]) -> Paired:

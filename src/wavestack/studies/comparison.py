@@ -55,7 +55,8 @@ def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str
     return {"seeds": [run.seed for run in ours], "nats": nats, "perplexity_percent": percent}
 
 
-def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired:
+def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired | None:
+    """The difference over seeds and documents; None where there is one document, which says nothing of others."""
     first, tokens = document_nats(ours, data)
     second, others = document_nats(theirs, data)
     if list(tokens) != list(others):
@@ -63,7 +64,7 @@ def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired:
             f"{ours[0]} was scored on {len(tokens):,} documents of {int(tokens.sum()):,} tokens and {theirs[0]} on {len(others):,} of "
             f"{int(others.sum()):,}; runs of unequal tokenizers or splits are not compared"
         )
-    return statistics.paired(first, second, tokens)
+    return statistics.paired(first, second, tokens) if len(tokens) > 1 else None
 
 
 def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[str, Any]:
@@ -80,7 +81,11 @@ def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[s
 
 def _nothing(entry: dict[str, Any]) -> dict[str, Any]:
     seeds = len(entry["seeds"])
-    points = "1 seed gives a point" if seeds == 1 else f"{seeds} seeds give points"
-    reason = "a run is missing or diverged" if None in entry["nats"] else f"{points}, no interval"
+    if None in entry["nats"]:
+        reason = "a run is missing or diverged"
+    elif seeds >= SEEDS:
+        reason = "the split is one document, which gives no interval for others"
+    else:
+        reason = "1 seed gives a point, no interval" if seeds == 1 else f"{seeds} seeds give points, no interval"
     known = dict.fromkeys(("level", "low_percent", "high_percent", "p", "seeds_for_one_percent"))
     return {**known, "verdict": "undecided", "reason": reason}

@@ -62,9 +62,8 @@ def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Pa
             entry: dict[str, Any] = {"corpus": corpus, "of": of, "lanes": list(named), "seeds": list(study.seeds)}
             entry["nats"] = None if lost else _by_seed(weights, runs, rows)
             entry["nats_per_token"] = None if lost else fmean(entry["nats"])
-            entry["reason"] = (
-                f"{lost[0]} is missing or diverged" if lost else None if documents else "too few seeds or documents for an interval"
-            )
+            missing = None if documents else "too few seeds or documents for an interval"
+            entry["reason"] = f"{lost[0]} is missing or diverged" if lost else missing
             found.append(entry)
             differences.append(None if documents is None else _weighed(weights, documents))
     for entry, sure in zip(found, statistics.family(differences), strict=True):

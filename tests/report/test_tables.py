@@ -171,6 +171,9 @@ def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():
     assert table.rows[0].cells[-1] == "−2.12%"  # 783 / 800 = 0.97875
     assert table.rows[0].kind == "failed"
     assert table.notes == ("s/v on c is more than 1% off its target",)
+    own = tables.ledger({"rows": [row | {"mlp": None, "target_parameters": None, "target_non_embedding_parameters": None}]})
+    assert own.rows[0].cells[5:] == ("–", "1,005,000", "–", "–", "783,000", "–", "–")
+    assert own.rows[0].kind == ""
 
 
 def test_contract_names_what_broke_and_what_is_missing():

@@ -24,6 +24,7 @@ def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
         except ValueError as error:
             faults.append(f"{parameters.sources['profile']}: budgets.{name}: {spec}, {variant}, on {corpus}: {error}")
             continue
+        own = size.mlp is None  # a published model names its own widths, and no budget sets it a target
         rows.append(
             {
                 "corpus": corpus,
@@ -34,8 +35,8 @@ def ledger_rows(parameters: Parameters) -> list[dict[str, Any]]:
                 "mlp": size.mlp,
                 "parameters": size.total,
                 "non_embedding_parameters": size.non_embedding,
-                "target_parameters": budget.parameters + vocabulary * budget.hidden,
-                "target_non_embedding_parameters": budget.parameters,
+                "target_parameters": None if own else budget.parameters + vocabulary * budget.hidden,
+                "target_non_embedding_parameters": None if own else budget.parameters,
             }
         )
     faults += _lengths_faults(parameters)

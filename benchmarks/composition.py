@@ -32,7 +32,7 @@ from wavestack.models.wavestack import WaveStack
 from wavestack.operations.text import open_checkpoint
 from wavestack.provenance import fingerprint, recorded
 from wavestack.schema import Training
-from wavestack.training.batches import batch_at, stream_sequences
+from wavestack.training.batches import stream_sequences
 from wavestack.training.optimizer import adamw, learning_rate
 
 COLUMNS = ("point", "nats", "perplexity", "parameters", "logits_changed")
@@ -60,7 +60,7 @@ def composed(model: WaveStack, lane: str, train: TokenFile, valid: TokenFile, tr
     model.freeze_except(lane)
     optimizer = adamw(model, training)
     for step in range(steps):
-        batch = batch_at(train, training.batch, model.context, SEED, step)
+        batch = torch.from_numpy(stream_sequences(train, training.batch, model.context, SEED, step))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, training)
         optimizer.zero_grad()

@@ -81,7 +81,7 @@ def test_what_a_user_can_cause_is_one_message(tmp_path, arguments, message):
 def test_unknown_corpus_and_study(tmp_path):
     done = wavestack("corpus", "pydoc", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
     assert (done.returncode, "did you mean 'pydocs'" in done.stderr) == (1, True)
-    done = wavestack("study", "ablations", "--reports", tmp_path, "--params", "params/smoke.yaml")
+    done = wavestack("study", "ablations", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
     assert (done.returncode, "known: comparison, ablation, lengths" in done.stderr) == (1, True)
 
 

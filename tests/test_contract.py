@@ -43,7 +43,7 @@ def test_every_registered_spec_passes(name):
     assert [finding.detail for finding in findings if not finding.passed] == []
     assert [f.check for f in findings if f.precision == "float32"] == [*NUMERIC, "save and load", "parameter count"]
     declared = {f.check for f in findings if f.declared}
-    assert declared == (STREAMING if name == "reference" else set())
+    assert declared == (STREAMING if name in ("reference", "narrow-reference") else set())
     assert [f.check for f in findings if f.precision == "bfloat16"] == [check for check in NUMERIC if check not in declared]
 
 

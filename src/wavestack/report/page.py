@@ -5,7 +5,7 @@ beside a link to it. The page holds no date and no machine but those of the file
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Section:
     provenance: Provenance
     blocks: Sequence[Block] = ()
     absent: str = ""  # why there is nothing to show
+    asked_for: bool = True  # the profile has the study
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         study=parameters.profile.studies.comparison,
         trials=len(parameters.profile.studies.tuning.trials) if parameters.profile.studies.tuning else 0,
         headlines=_headlines(parameters, results, specs),
-        sections=sections,
+        sections=[section for section in sections if section.asked_for],
+        not_asked_for=[section.title for section in sections if not section.asked_for],
         specs=specs,
         palettes={"light": figures.PALETTE, "dark": figures.DARK_PALETTE},
         made=_provenance(_all_steps(parameters), reports),
@@ -324,7 +326,7 @@ def _tuning(parameters: Parameters, results: Results, specs: Mapping[str, Look],
     made = [f"tuning/{corpus}/{spec}" for corpus in study.corpora for spec in study.specs] if study else []
     steps = ["studies/tuning", *made, *(f"runs/{run}/train" for run in parameters.tuning_runs())] if study else []
     section = _section("tuning", "Tuning", content, ["studies/tuning.json", "tuning/", "runs/"], steps, reports, blocks)
-    return section if study else _not_in_profile(section)
+    return section if study else replace(section, asked_for=False)
 
 
 def _calibration(parameters: Parameters, results: Results, reports: Path) -> Section:
@@ -336,7 +338,7 @@ def _calibration(parameters: Parameters, results: Results, reports: Path) -> Sec
     blocks = [Block(caption, tables.calibration(content))] if study and content else []
     steps = ["studies/calibration", *_run_steps(parameters.calibration_runs())] if study else []
     section = _section("calibration", "Calibration", content, ["studies/calibration.json", "runs/"], steps, reports, blocks)
-    return section if study else _not_in_profile(section)
+    return section if study else replace(section, asked_for=False)
 
 
 def _audit(parameters: Parameters, results: Results, reports: Path, drawn: _Figures) -> Section:
@@ -359,7 +361,7 @@ def _audit(parameters: Parameters, results: Results, reports: Path, drawn: _Figu
     runs = parameters.audit_runs()
     steps = ["studies/audit", *(f"runs/{run}/{step}" for run in runs for step in ("train", "replay"))] if study else []
     section = _section("audit", "The published comparison, mended", content, ["studies/audit.json", "runs/"], steps, reports, blocks)
-    return section if study else _not_in_profile(section)
+    return section if study else replace(section, asked_for=False)
 
 
 def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:
@@ -400,7 +402,7 @@ def _ablation(parameters: Parameters, results: Results, specs: Mapping[str, Look
     section = _section(
         "ablation", "Lanes, and what is left without them", content, ["studies/ablation.json", "runs/"], steps, reports, blocks
     )
-    return section if study else _not_in_profile(section)
+    return section if study else replace(section, asked_for=False)
 
 
 def _references(parameters: Parameters, results: Results, corpus: str, specs: Mapping[str, Look]) -> dict[str, tuple[float, Look]]:
@@ -430,7 +432,7 @@ def _lengths(parameters: Parameters, results: Results, specs: Mapping[str, Look]
         blocks.append(Block(caption, tables.lengths(content, wanted), [Markup(panel) for panel in panels]))
     steps = ["studies/lengths", *(f"profile/length{length}" for length in study.lengths)] if study else []
     section = _section("lengths", "Sequence length", content, ["studies/lengths.json", "profile/"], steps, reports, blocks)
-    return section if study else _not_in_profile(section)
+    return section if study else replace(section, asked_for=False)
 
 
 def _speed(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
@@ -517,10 +519,6 @@ def _section(
 ) -> Section:
     absent = "" if content is not None else f"Missing: {files[0]} does not exist; the step that writes it has not run."
     return Section(name, title, files, _provenance(steps, reports), blocks, absent)
-
-
-def _not_in_profile(section: Section) -> Section:
-    return Section(section.name, section.title, (), section.provenance, absent="This profile does not contain this study.")
 
 
 def _corpora_of(runs: Iterable[Run], content: Any) -> list[str]:

@@ -117,7 +117,11 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
         difference(corpus, study.seeds, [run for run in diverged if (run.corpus, run.variant) == (corpus, "base")])
         for corpus in study.corpora
     ]
-    write_json(reports / "studies/comparison.json", {"rows": rows, "means": means, "differences": differences})
+    slices = [
+        {"corpus": corpus, "spec": spec, "kind": kind, "least": least, "tokens": 100, "nats_per_token": 4.0}
+        for (corpus, spec), kind, least in itertools.product(cells, ("seen", "count", "back"), (0, 1, 2))
+    ]
+    write_json(reports / "studies/comparison.json", {"rows": rows, "means": means, "differences": differences, "slices": slices})
     provenance(reports / "studies", "comparison")
     if parameters.profile.studies.ablation:
         runs = parameters.ablation_runs()

@@ -83,6 +83,19 @@ def test_a_difference_with_its_interval():
     assert second.cells[-2] == "needs more text"
 
 
+def test_slices_of_two_models_side_by_side():
+    rows = [
+        {"corpus": "x", "spec": spec, "kind": kind, "least": least, "tokens": tokens, "nats_per_token": nats}
+        for spec, more in (("a", 0.0), ("b", 0.5))
+        for kind, least, tokens, nats in (("seen", 1, 250, 4.0 + more), ("seen", 2, 750, 3.0), ("back", 0, 1000, 2.0))
+    ]
+    table = tables.slices(rows, ["a", "b"])
+    assert table.rows[0].cells == ("tokens that are seen before it", "1", "25.0%", "4.000", "4.500", "−0.500")
+    assert table.rows[1].cells[1:3] == ("2 to 3", "75.0%")
+    assert table.rows[2].cells[1:] == ("0", "100.0%", "2.000", "2.000", "+0.000")
+    assert tables.slices(rows, ["a"]).rows[0].cells[3:] == ("4.000", "–")
+
+
 DIVERGED = {"status": "diverged", "reason": "nan"}
 
 

@@ -50,6 +50,23 @@ def test_comparison_pairs_seeds(tmp_path):
     assert table["nats_per_token"].tolist() == [3.0, 3.2, 3.1, 3.1]
 
 
+def test_slices_are_put_together_over_seeds(tmp_path):
+    """Nats and tokens are summed before they are divided: 1 of 10 tokens and 9 of 30 are 10 of 40."""
+    parameters = load("params/smoke.yaml", SEEDS)
+    for run in parameters.comparison_runs():
+        result(tmp_path, run, 3.0)
+        if run.spec == "wavestack":
+            tokens, nats = (10, 1.0) if run.seed == 0 else (30, 9.0)
+            slices = pandas.DataFrame({"kind": ["seen", "back"], "least": [1, 0], "tokens": [tokens, 8], "nats": [nats, 2.0]})
+            slices.to_csv(tmp_path / "runs" / str(run) / "slices.csv", index=False)
+    found = write_comparison(parameters, tmp_path, tmp_path)["slices"]
+    head = {"corpus": "pydocs", "spec": "wavestack"}
+    assert found == [
+        {**head, "kind": "seen", "least": 1, "tokens": 20, "nats_per_token": 0.25},
+        {**head, "kind": "back", "least": 0, "tokens": 8, "nats_per_token": 0.25},
+    ]  # the transformer's runs are older, and have none
+
+
 def test_two_percent_is_told_in_percent_of_perplexity(tmp_path):
     parameters = load("params/smoke.yaml")
     for run in parameters.comparison_runs():

@@ -105,5 +105,6 @@ def results_of(study):
     if study in ("comparison", "ablation"):
         results += expand("{data}/runs/{run}/documents.parquet", data=DATA, run=runs)
     if study == "comparison":
+        results += expand("{reports}/runs/{run}/slices.csv", reports=REPORTS, run=runs)
         results += [f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []
     return results

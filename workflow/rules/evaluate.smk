@@ -4,8 +4,9 @@
 rule evaluate:
     input:
         expand(
-            "{data}/tokens/{{corpus}}/valid.{kind}",
+            "{data}/tokens/{{corpus}}/{split}.{kind}",
             data=DATA,
+            split=["train", "valid"],
             kind=["tokens", "documents.parquet"],
         ),
         expand(
@@ -19,6 +20,7 @@ rule evaluate:
     output:
         documents=f"{DATA}/runs/{RUN}/documents.parquet",
         metrics=f"{REPORTS}/runs/{RUN}/metrics.json",
+        slices=f"{REPORTS}/runs/{RUN}/slices.csv",
     log:
         f"{LOGS}/evaluate/{RUN}.log",
     benchmark:

@@ -5,7 +5,7 @@ the context are scored in windows of the context length with a stride of half: t
 those that no window has scored yet. The end-of-text target counts in nats per token, and not in bits per byte or word perplexity.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import exp, isfinite, log
 from typing import Any, NamedTuple
 
@@ -45,26 +45,15 @@ def windows(document: int, targets: int, context: int) -> Iterator[Window]:
 
 
 @torch.no_grad()
-def document_losses(
+def scored_windows(
     model: Logits, tokens: TokenFile, documents: Sequence[int] | numpy.ndarray, context: int, batch_tokens: int
-) -> pandas.DataFrame:
-    """Loss of each document, in nats.
+) -> Iterator[tuple[Window, numpy.ndarray]]:
+    """The windows of the documents, shortest first, each with the losses of its targets `scored` .. `end` in nats, float64.
 
-    Args:
-        model: from tokens to logits; put in evaluation mode by the caller, if it has one.
-        documents: which of the token file's.
-        context: positions that the model may see.
-        batch_tokens: positions a forward pass; windows of like length share one, padded on the right, which a causal model cannot see.
-
-    Returns:
-        A row a document, in the order asked: document, tokens (targets, the end-of-text among them), bytes, words, nats (over all
-        targets), text_nats (without the end-of-text target).
+    Arguments as in `document_losses`.
     """
     chosen = numpy.asarray(documents, dtype=numpy.int64)
-    row_of = {int(document): row for row, document in enumerate(chosen)}
     targets = tokens.borders[chosen + 1] - tokens.borders[chosen]
-    nats = numpy.zeros(len(chosen))
-    end_nats = numpy.zeros(len(chosen))
     cut = [window for d, n in zip(chosen, targets, strict=True) for window in windows(int(d), int(n), context)]
     cut.sort(key=lambda window: (window.length, window.document, window.start))
     device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
@@ -78,10 +67,49 @@ def document_losses(
         losses = functional.cross_entropy(logits.float().flatten(0, 1), sequence[:, 1:].flatten(), reduction="none")
         loss = losses.view(len(batch), length).double().cpu().numpy()  # B x S
         for row, window in enumerate(batch):
-            document = row_of[window.document]
-            nats[document] += loss[row, window.scored - window.start : window.length].sum()
-            if window.end == targets[document]:
-                end_nats[document] = loss[row, window.length - 1]
+            yield window, loss[row, window.scored - window.start : window.length]
+
+
+def document_losses(
+    model: Logits, tokens: TokenFile, documents: Sequence[int] | numpy.ndarray, context: int, batch_tokens: int
+) -> pandas.DataFrame:
+    """Loss of each document, in nats.
+
+    Args:
+        model: from tokens to logits; put in evaluation mode by the caller, if it has one.
+        documents: which of the token file's.
+        context: positions that the model may see.
+        batch_tokens: positions a forward pass; windows of like length share one, padded on the right, which a causal model cannot see.
+
+    Returns:
+        As `by_document`.
+    """
+    return by_document(tokens, documents, scored_windows(model, tokens, documents, context, batch_tokens))
+
+
+def by_document(
+    tokens: TokenFile, documents: Sequence[int] | numpy.ndarray, scored: Iterable[tuple[Window, numpy.ndarray]]
+) -> pandas.DataFrame:
+    """The losses of windows put together.
+
+    Args:
+        tokens, documents: what was scored.
+        scored: of `scored_windows`.
+
+    Returns:
+        A row a document, in the order asked: document, tokens (targets, the end-of-text among them), bytes, words, nats (over all
+        targets), text_nats (without the end-of-text target).
+    """
+    chosen = numpy.asarray(documents, dtype=numpy.int64)
+    row_of = {int(document): row for row, document in enumerate(chosen)}
+    targets = tokens.borders[chosen + 1] - tokens.borders[chosen]
+    nats = numpy.zeros(len(chosen))
+    end_nats = numpy.zeros(len(chosen))
+    for window, loss in scored:
+        document = row_of[window.document]
+        nats[document] += loss.sum()
+        if window.end == targets[document]:
+            end_nats[document] = loss[-1]
     return pandas.DataFrame(
         {
             "document": chosen,

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from wavestack.allocation import keep_freed_memory
-from wavestack.artifacts import read_json, write_json, written_atomically
+from wavestack.artifacts import read_json, write_csv, write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import available
-from wavestack.evaluation.likelihood import document_losses, summary
+from wavestack.evaluation.likelihood import by_document, scored_windows, summary
+from wavestack.evaluation.slices import by_slice
 from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import load_model
 
@@ -22,7 +24,7 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     Args:
         tokens: folder of the corpus's token files.
         data: holds the run's `best`; gets `documents.parquet`, a row a document.
-        reports: holds the run's `training.json`; gets `metrics.json`, deterministic values only.
+        reports: holds the run's `training.json`; gets `metrics.json` and `slices.csv`, deterministic values only.
 
     Returns:
         The content of `metrics.json`. A run that diverged is not scored, and says so.
@@ -47,9 +49,13 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     torch.set_num_threads(training_parameters.threads)
     torch.use_deterministic_algorithms(training_parameters.device == "cpu")
     model.to(available(training_parameters.device))
-    losses = document_losses(model, split, documents, model.context, parameters.profile.evaluation.batch_tokens)
+    scored = list(scored_windows(model, split, documents, model.context, parameters.profile.evaluation.batch_tokens))
+    losses = by_document(split, documents, scored)
     if len(losses):
         metrics |= summary(losses, parameters.corpora[run.corpus].words != "none")
+    counts = numpy.bincount(TokenFile.open(tokens, "train").stream, minlength=split.vocabulary)
+    slices = by_slice(split, scored, counts)
+    write_csv(reports / "slices.csv", slices.to_dict("records"), list(slices))
     with written_atomically(data / "documents.parquet") as temporary:
         losses.to_parquet(temporary, index=False)
     write_json(reports / "metrics.json", metrics)

@@ -171,6 +171,36 @@ def curves(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, 
     return _panel(path, 4.2, 3.0, paint)
 
 
+def slices(path: Path, corpus: str, title: str, rows: Rows, specs: Mapping[str, Look]) -> str:
+    """Nats per token against one number, in octaves, a line a spec; where the number is zero stands left of all others.
+
+    Args:
+        path: of the SVG.
+        title: what the number counts.
+        rows: the corpus's entries of one kind under `slices` of `studies/comparison.json`.
+    """
+
+    def paint(axes: Axes) -> None:
+        for spec in dict.fromkeys(row["spec"] for row in rows):
+            own = [row for row in rows if row["spec"] == spec]
+            places, nats = [row["least"] or 0.35 for row in own], [row["nats_per_token"] for row in own]
+            apart = sum(row["least"] == 0 for row in own)
+            look = specs[spec]
+            axes.plot(places[apart:], nats[apart:], color=look.colour, marker=look.marker, ms=4, lw=1.2, label=spec)
+            axes.plot(places[:apart], nats[:apart], color=look.colour, marker=look.marker, ms=4, lw=0)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < 0.5 else _short(value)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        octaves = sorted({row["least"] for row in rows if row["least"]})
+        axes.set_xticks([*([0.35] if any(row["least"] == 0 for row in rows) else []), *octaves[:: 1 + len(octaves) // 8]])
+        axes.set_xlabel(title)
+        axes.set_ylabel("nats per token ↓")
+        axes.set_title(corpus)
+        axes.legend(loc="best")
+
+    return _panel(path, 4.2, 3.0, paint)
+
+
 def tuning(path: Path, corpus: str, choices: Rows, specs: Mapping[str, Look]) -> str:
     """The loss that a number of trials finds on average, a line a spec.
 

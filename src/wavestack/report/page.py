@@ -272,8 +272,29 @@ def _comparison(parameters: Parameters, results: Results, specs: Mapping[str, Lo
                 table=tables.differences(content),
             )
         )
+    blocks += _slices(parameters, content, specs, drawn)
     steps = ["studies/comparison", *_run_steps(runs)]
     return _section("comparison", "Comparison", content, ["studies/comparison.json", "runs/"], steps, reports, blocks)
+
+
+def _slices(parameters: Parameters, content: Any, specs: Mapping[str, Look], drawn: _Figures) -> list[Block]:
+    """Where the losses lie; older results do not say."""
+    caption = (
+        "Where the losses lie: by how many tokens of its document the model sees before a token, by how often that token stands in the "
+        "train split, and by how far back the pair that it ends with the one before stood last in what is seen. A model that copies is "
+        "good on pairs that were there, however far back; one that knows pairs by heart is as good on new ones. All seeds' tokens together."
+    )
+    blocks: list[Block] = []
+    found = content.get("slices", []) if content else []
+    for corpus in dict.fromkeys(row["corpus"] for row in found):
+        rows = [row for row in found if row["corpus"] == corpus]
+        panels = [
+            Markup(figures.slices(drawn.path("slices", kind, corpus), corpus, title, [row for row in rows if row["kind"] == kind], specs))
+            for kind, title in tables.KINDS_OF_SLICES.items()
+        ]
+        table = tables.slices(rows, parameters.profile.studies.comparison.specs)
+        blocks.append(Block("" if blocks else caption, table, panels, f"{corpus}: where the losses lie"))
+    return blocks
 
 
 def _curves(parameters: Parameters, results: Results, specs: Mapping[str, Look], reports: Path, drawn: _Figures) -> Section:

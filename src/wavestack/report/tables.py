@@ -27,6 +27,11 @@ OF_A_BENCHMARK = (
     *("case", "length", "contender", "unit", "median", "low", "high"),
     *("against", "against_median", "ratio_of", "ratio", "target", "met"),
 )
+KINDS_OF_SLICES = {
+    "seen": "tokens that are seen before it",
+    "count": "times in the train split",
+    "back": "tokens back to the same pair (0: it is new)",
+}
 AS = {"speed": "as fast", "cost": "as much"}  # what a benchmark's ratio says
 Content = Mapping[str, Any]  # of a JSON file, or a row of one
 
@@ -190,6 +195,34 @@ def _by_seed(entry: Content) -> str:
 def verdict(entry: Content) -> str:
     """What a difference says, of the first model against the second, and why where it decides nothing."""
     return f"undecided: {entry['reason']}" if entry["verdict"] == "undecided" else entry["verdict"]
+
+
+def slices(found: Sequence[Content], specs: Sequence[str]) -> Table:
+    """Losses of the slices of one corpus, the models side by side.
+
+    Args:
+        found: the corpus's entries under `slices` of `studies/comparison.json`.
+        specs: in their order; the difference is of the first two.
+    """
+    nats = {(row["kind"], row["least"], row["spec"]): row["nats_per_token"] for row in found}
+    sizes = {(row["kind"], row["least"]): row["tokens"] for row in found}
+    whole = sum(tokens for (kind, _), tokens in sizes.items() if kind == "seen")
+    rows = []
+    for (kind, least), tokens in sizes.items():
+        values = [nats.get((kind, least, spec)) for spec in specs]
+        first, second, *_ = [*values, None, None]
+        gap = None if first is None or second is None else first - second
+        named = f"{least:,}" if least < 2 else f"{least:,} to {2 * least - 1:,}"
+        cells = (KINDS_OF_SLICES[kind], named, share(tokens / whole), *(number(value, 3) for value in values), signed(gap, 3))
+        rows.append(Row(cells))
+    columns = (
+        Column("slice", numeric=False),
+        Column("from, to"),
+        Column("of all tokens", "%"),
+        *(Column(f"{spec} ↓", "nats per token") for spec in specs),
+        Column("difference", "of the first two"),
+    )
+    return Table(columns, tuple(rows))
 
 
 def tuning(content: Content) -> Table:

@@ -1,10 +1,12 @@
 """The comparison: every spec on every corpus at one budget; differences paired by seed and document, with intervals and verdicts."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import pandas
 
 from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
@@ -40,10 +42,25 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[
     uncertain = uncalibrated(parameters, reports)
     for entry, difference, sure in zip(entries, differences, statistics.family(differences), strict=True):
         entry |= _nothing(entry) if difference is None or sure is None else _judged(difference, sure, uncertain)
-    result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries}
+    sides = [[run for run in runs if (run.corpus, run.spec) == side] for side in product(study.corpora, study.specs)]
+    slices = [row for side in sides for row in _slices(side, reports)]
+    result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries, "slices": slices}
     write_json(reports / "studies" / "comparison.json", result)
     write_csv(reports / "studies" / "comparison.csv", rows, COLUMNS)
     return result
+
+
+def _slices(runs: Sequence[Run], reports: Path) -> list[dict[str, Any]]:
+    """Nats a token of each slice of the likelihood, over runs that differ in their seed; none for older runs, which have no slices."""
+    paths = [reports / "runs" / str(run) / "slices.csv" for run in runs]
+    if not all(path.is_file() for path in paths):
+        return []
+    sums = pandas.concat([pandas.read_csv(path) for path in paths]).groupby(["kind", "least"], sort=False)[["tokens", "nats"]].sum()
+    head = {"corpus": runs[0].corpus, "spec": runs[0].spec}
+    return [
+        {**head, "kind": kind, "least": int(least), "tokens": int(tokens) // len(runs), "nats_per_token": float(nats / tokens)}
+        for (kind, least), tokens, nats in zip(sums.index, sums["tokens"], sums["nats"], strict=True)
+    ]
 
 
 def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str, Any]]) -> dict[str, Any]:

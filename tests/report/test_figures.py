@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from synthetic import length_row, run_row
+from synthetic import length_row, run_row, worth
 
 from wavestack.params import Run
 from wavestack.report import figures
@@ -40,7 +40,33 @@ def draw_lengths(path: Path) -> str:
     return figures.lengths(path, "speed", found, lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None, LOOKS)
 
 
-DRAWN = (draw_comparison, draw_curves, draw_ablation, draw_lengths)
+def draw_worths(path: Path) -> str:
+    lost = worth("pydocs", ("wavelet",), 0.0, [0]) | {"nats": None, "nats_per_token": None}
+    found = [worth("pydocs", ("fourier",), 0.25, [0, 1, 2], low=0.125), worth("pydocs", ("fourier", "wavelet"), -0.5, [0]), lost]
+    return figures.worths(path, "pydocs", found, LOOKS["wavestack"])
+
+
+def rung(kind: str, gap: float | None, low: float | None = None) -> dict:
+    high = None if gap is None or low is None else 2 * gap - low
+    return {"kind": kind, "nats_gap": gap, "nats_gaps": None if gap is None else [gap, gap], "nats_low": low, "nats_high": high}
+
+
+def draw_audit(path: Path) -> str:
+    found = [rung("cumulative", -0.3, low=-0.4), rung("cumulative", 0.1), rung("alone", -0.2), rung("alone", None)]
+    return figures.audit(path, "pydocs", "nats", "nats per token", found, ["as published", "+ a", "a alone", "b alone"])
+
+
+def draw_tuning(path: Path) -> str:
+    choices = [{"spec": "wavestack", "expected_best": [None, 3.2, 3.1]}, {"spec": "transformer", "expected_best": [3.4, 3.3, 3.2]}]
+    return figures.tuning(path, "pydocs", choices, LOOKS)
+
+
+def draw_slices(path: Path) -> str:
+    found = [{"spec": spec, "least": least, "nats_per_token": 3.0 + 0.1 * least} for spec in LOOKS for least in (0, 1, 2, 4, 8)]
+    return figures.slices(path, "pydocs", "tokens back", found, LOOKS)
+
+
+DRAWN = (draw_comparison, draw_curves, draw_ablation, draw_lengths, draw_worths, draw_audit, draw_tuning, draw_slices)
 
 
 @pytest.mark.parametrize("draw", DRAWN)
@@ -81,6 +107,24 @@ def test_every_seed_is_a_point(tmp_path):
     figures.comparison(tmp_path / "one.svg", "pydocs", [row for row in rows() if row["seed"] == 0], LOOKS)
     markers = [(tmp_path / name).read_text().count("<use ") for name in ("one.svg", "two.svg")]
     assert markers[1] > markers[0]
+
+
+def test_every_rung_is_a_row_and_a_lost_one_a_cross(tmp_path):
+    text = draw_audit(tmp_path / "a.svg")
+    for name in ("as published", "+ a", "a alone", "b alone"):
+        assert f">{name}</text>" in text
+    found = [rung("cumulative", -0.3), rung("cumulative", 0.1)]
+    whole = figures.audit(tmp_path / "b.svg", "pydocs", "nats", "nats", found, ["a", "b"])
+    lost = figures.audit(tmp_path / "c.svg", "pydocs", "nats", "nats", [found[0], rung("cumulative", None)], ["a", "b"])
+    assert whole.count("<use ") > lost.count("<use ")
+
+
+def test_tuning_begins_where_a_loss_is_sure(tmp_path):
+    """A line of two points for the spec of which one trial diverged, and one of three."""
+    text = draw_tuning(tmp_path / "a.svg")
+    assert text.count("<use ") > figures.tuning(tmp_path / "b.svg", "pydocs", [{"spec": "wavestack", "expected_best": [3.0]}], LOOKS).count(
+        "<use "
+    )
 
 
 def test_failures_are_named_in_the_figure(tmp_path):

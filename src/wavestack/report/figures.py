@@ -310,7 +310,6 @@ def worths(path: Path, corpus: str, found: Rows, own: Look) -> str:
     names = [" + ".join(entry["lanes"]) for entry in found]
 
     def paint(axes: Axes) -> None:
-        axes.axvline(0, color=MUTED, lw=0.8)
         for y, entry in enumerate(found):
             if entry["nats"] is None:
                 _cross(axes, 0.97, y, own, axes.get_yaxis_transform())
@@ -322,13 +321,7 @@ def worths(path: Path, corpus: str, found: Rows, own: Look) -> str:
                 entry["nats"], [y] * len(entry["nats"]), s=26, marker=own.marker, facecolors=face, edgecolors=own.colour, lw=1.1, zorder=3
             )
             axes.plot([entry["nats_per_token"]] * 2, [y - 0.3, y + 0.3], color=own.colour, lw=1.6)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.margins(x=0.1)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: nats saved per token ↑", fontsize=8)
+        _rows(axes, names, f"{corpus}: nats saved per token ↑")
 
     return _panel(path, 4.0, 0.9 + 0.3 * len(names), paint)
 
@@ -345,7 +338,6 @@ def audit(path: Path, corpus: str, unit: str, title: str, rows: Rows, names: Seq
     """
 
     def paint(axes: Axes) -> None:
-        axes.axvline(0, color=MUTED, lw=0.8)
         for y, row in enumerate(rows):
             if row[f"{unit}_gap"] is None:
                 axes.scatter([0.97], [y], marker="x", s=40, color=INK, transform=axes.get_yaxis_transform())
@@ -356,13 +348,7 @@ def audit(path: Path, corpus: str, unit: str, title: str, rows: Rows, names: Seq
             gaps = row[f"{unit}_gaps"]
             axes.scatter(gaps, [y] * len(gaps), s=22, facecolors=face, edgecolors=colour, lw=1, zorder=3)
         axes.axhline(sum(row["kind"] == "cumulative" for row in rows) - 0.5, color=GRID, lw=0.8)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.margins(x=0.1)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: {title}, ours − theirs", fontsize=8)
+        _rows(axes, names, f"{corpus}: {title}, ours − theirs")
 
     return _panel(path, 4.4, 0.9 + 0.26 * len(names), paint)
 
@@ -428,6 +414,18 @@ def lengths(
 def file_name(*parts: str) -> str:
     """A name for a figure's file, which is also a valid beginning of an id."""
     return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "_", part) for part in parts) + ".svg"
+
+
+def _rows(axes: Axes, names: Sequence[str], title: str) -> None:
+    """Named rows, the first on top, over an axis of differences, on which zero is drawn."""
+    axes.axvline(0, color=MUTED, lw=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.margins(x=0.1)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(title, fontsize=8)
 
 
 def _cross(axes: Axes, x: float, y: float, look: Look, transform: Transform) -> None:

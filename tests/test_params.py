@@ -216,7 +216,7 @@ def test_a_training_is_laid_over_by_its_budget_its_variant_and_what_was_chosen()
         "batch": 8, "learning_rate": 0.02, "weight_decay": 0.0, "dropout": 0.1
     }  # fmt: skip
     assert parameters.training(tuned, {"learning_rate": 0.5}).learning_rate == 0.5
-    assert parameters.steps("tiny") == 40  # 20,480 tokens in steps of 8 x 64
+    assert parameters.steps(base) == 40  # 20,480 tokens in steps of 8 x 64
 
 
 def test_every_trial_is_a_run_of_every_spec():
@@ -235,16 +235,34 @@ def test_a_comparison_and_an_ablation_of_what_was_tuned():
     assert [run.variant for run in parameters.ablation_runs()] == ["lanes=none,tuned", "lanes=wavelet,tuned"]
 
 
+def tuning_of_wavestack_alone(dropout: float) -> dict:
+    trial = {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": dropout}
+    return {"corpora": ["pydocs"], "specs": ["wavestack"], "budget": "tiny", "seeds": [0], "trials": [trial]}
+
+
+def test_a_trial_with_a_setting_out_of_range(tmp_path):
+    assert errors_of(tmp_path, lambda p: p["studies"].update(tuning=tuning_of_wavestack_alone(dropout=1.5))) == [
+        "wrong.yaml: studies.tuning.trials.0.dropout: expected less than 1, found 1.5"
+    ]
+
+
 def test_what_is_not_tuned_cannot_be_compared_as_tuned(tmp_path):
     def change(p):
         p["studies"]["comparison"]["tuned"] = True
-        trial = {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 1.5}
-        p["studies"]["tuning"] = {"corpora": ["pydocs"], "specs": ["wavestack"], "budget": "tiny", "seeds": [0], "trials": [trial]}
+        p["studies"]["tuning"] = tuning_of_wavestack_alone(dropout=0)
 
-    assert errors_of(tmp_path, change) == [
-        "wrong.yaml: studies.tuning.trials.0.dropout: expected less than 1, found 1.5",
-        "wrong.yaml: studies.comparison.tuned: transformer is not tuned on pydocs; add them to studies.tuning",
-    ]
+    (error,) = errors_of(tmp_path, change)
+    assert error.endswith("wrong.yaml: transformer is not tuned on pydocs; add them to studies.tuning")
+
+
+def test_a_mend_that_is_named_like_no_mend_at_all(tmp_path):
+    audit = {"corpora": ["pydocs"], "ours": "wavestack", "theirs": "transformer", "budget": "tiny", "seeds": [0], "tokens": 9}
+
+    def change(p):
+        p["studies"]["audit"] = {**audit, "training": {}, "replay": {}, "mends": [{"name": "none", "theirs": "transformer"}]}
+
+    (error,) = errors_of(tmp_path, change)
+    assert error.startswith("wrong.yaml: studies.audit: expected another name than 'none'")
 
 
 def test_a_budget_s_training_is_checked_by_itself_and_over_the_profile_s(tmp_path):
@@ -252,7 +270,7 @@ def test_a_budget_s_training_is_checked_by_itself_and_over_the_profile_s(tmp_pat
         "wrong.yaml: budgets.tiny.training.batches: unknown key; did you mean 'batch'?"
     ]
     (error,) = errors_of(tmp_path, lambda p: p["budgets"]["tiny"].update(training={"accumulation": 3}))
-    assert error.startswith("wrong.yaml: budgets.tiny.training over this profile's: expected an accumulation that divides batch")
+    assert "wrong.yaml: training of tiny, base: expected an accumulation that divides batch" in error
 
 
 def test_a_run_wanted_by_two_studies_is_one_run():

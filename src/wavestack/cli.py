@@ -320,21 +320,25 @@ def study(
     from wavestack.studies.tuning import write_tuning
 
     parameters = load(params, override)
-    analyses: dict[str, tuple[Callable[..., Any], list[Run]]] = {
-        "calibration": (write_calibration, parameters.calibration_runs()),
-        "tuning": (write_tuning, []),
-        "comparison": (partial(write_comparison, data=data), parameters.comparison_runs()),
-        "audit": (partial(write_audit, data=data), []),
-        "ablation": (partial(write_ablation, data=data), parameters.ablation_runs()),
+    choices = list(dict.fromkeys(reports / "tuning" / run.corpus / f"{run.spec}.json" for run in parameters.tuning_runs()))
+    analyses: dict[str, tuple[Callable[..., Any], list[Path]]] = {
+        "calibration": (write_calibration, _of_runs(reports, parameters.calibration_runs(), "metrics.json")),
+        "tuning": (write_tuning, choices),
+        "comparison": (partial(write_comparison, data=data), _of_runs(reports, parameters.comparison_runs(), "metrics.json")),
+        "audit": (partial(write_audit, data=data), _of_runs(reports, parameters.audit_runs(), "replay.json")),
+        "ablation": (partial(write_ablation, data=data), _of_runs(reports, parameters.ablation_runs(), "metrics.json")),
         "lengths": (write_lengths, []),
     }
     wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]
     if name not in wanted:
         raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(wanted)}")
-    analyse, runs = analyses[name]
-    inputs = [reports / "runs" / str(run) / "metrics.json" for run in runs]
+    analyse, inputs = analyses[name]
     with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", inputs):
         analyse(parameters, reports=reports)
+
+
+def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
+    return [reports / "runs" / str(run) / file for run in runs]
 
 
 @app.command()

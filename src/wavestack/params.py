@@ -174,7 +174,7 @@ class Parameters:
         study = self.profile.studies.calibration
         return [] if study is None else [Run(study.corpus, study.spec, study.budget, "base", study.seed)]
 
-    def rungs(self) -> "list[Rung]":
+    def rungs(self) -> list[Rung]:
         """The audit's rungs: as published, then with one fault more mended each, then with each alone."""
         audit = self.profile.studies.audit
         if audit is None:
@@ -206,11 +206,10 @@ class Parameters:
         assert study is not None
         return self.profile.budgets[study.budget].model_copy(update={"context": max(study.lengths)})
 
-    def steps(self, budget: str) -> int:
-        """Optimiser steps of a training at a budget."""
-        sizes = self.profile.budgets[budget]
-        batch = sizes.training.batch or self.profile.training.batch
-        return -(-sizes.tokens // (batch * sizes.context))
+    def steps(self, run: Run) -> int:
+        """Optimiser steps of a run."""
+        budget = self.profile.budgets[run.budget]
+        return -(-budget.tokens // (self.training(run).batch * budget.context))
 
     def runs(self) -> list[Run]:
         """Every run that some study wants, once."""

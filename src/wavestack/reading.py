@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from wavestack import registry
 from wavestack.params import ModelSpec, Parameters
-from wavestack.schema import NAME_PATTERN, RESERVED, Corpus, Name, Profile, Strict, knob_schema
+from wavestack.schema import NAME_PATTERN, RESERVED, Corpus, Name, Profile, Strict, Training, knob_schema
 from wavestack.telling import line, nearest, place, shown
+from wavestack.variants import Variant
 
 
 class ParameterError(ValueError):
@@ -34,7 +35,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
         overrides: `key.path=value` items, the value in YAML, laid over the profile before it is checked.
 
     Raises:
-        ParameterError: with all errors of all files.
+        ParameterError: with all errors of all files; where there are none, with those that show when runs are put together.
     """
     errors: list[str] = []
     profile_file = str(path)
@@ -70,10 +71,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
         specs={n: s for n, s in specs.items() if s is not None},
         sources={"profile": profile_file, "models": models_file, "corpora": corpora_file},
     )
-    lost = [run for run in parameters.audit_runs() if run.tuned and not parameters.tuning_runs(run.corpus, run.spec)]
-    untuned = dict.fromkeys(f"{run.spec} on {run.corpus}" for run in lost)
-    if untuned:
-        raise ParameterError([f"{profile_file}: studies.audit.mends: {pair} is not tuned; add it to studies.tuning" for pair in untuned])
+    errors = _run_errors(parameters)
+    if errors:
+        raise ParameterError(errors)
     return parameters
 
 
@@ -228,15 +228,6 @@ def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None],
         for corpus in _strings(corpora)
         if corpus not in sized
     ]
-    tuning = studies.get("tuning", {})
-    errors += [
-        f"{file}: studies.{name}.tuned: {spec} is not tuned on {corpus}; add them to studies.tuning"
-        for name, study in studies.items()
-        if study.get("tuned") is True
-        for corpus in _strings(study.get("corpora"))
-        for spec in _strings(study.get("specs", [study.get("spec")]))
-        if corpus not in _strings(tuning.get("corpora")) or spec not in _strings(tuning.get("specs"))
-    ]
     ablation = studies.get("ablation", {})
     spec = specs.get(str(ablation.get("spec")))
     if spec is not None:
@@ -248,6 +239,21 @@ def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None],
             if lane not in spec.lanes
         ]
     return errors
+
+
+def _run_errors(parameters: Parameters) -> list[str]:
+    """Runs that no study tunes, and settings that do not go together once those of budget and variant are laid over the profile's."""
+    file = parameters.sources["profile"]
+    errors: dict[str, None] = {}  # many runs share one
+    for run in parameters.runs():
+        if run.tuned and not parameters.tuning_runs(run.corpus, run.spec):
+            errors[f"{file}: {run.spec} is not tuned on {run.corpus}; add them to studies.tuning"] = None
+        try:
+            parameters.training(run)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                errors[line(f"{file}: training of {run.budget}, {Variant.parse(run.variant).recipe}", (), detail, Training)] = None
+    return list(errors)
 
 
 def _strings(value: Any) -> list[str]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError, ValidationInfo, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from wavestack import registry
@@ -280,7 +280,9 @@ class Audit(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> "Audit":
-        _distinct([mend.name for mend in self.mends])
+        names = _distinct([mend.name for mend in self.mends])
+        if "none" in names:
+            raise PydanticCustomError("none", "expected another name than 'none', which stands for no mend at all")
         return self
 
 
@@ -333,16 +335,6 @@ class Profile(Strict):
     training: Training
     evaluation: Evaluation = Evaluation()
     studies: Studies
-
-    @model_validator(mode="after")
-    def _trainings_of_budgets(self) -> "Profile":
-        for name, budget in self.budgets.items():
-            try:
-                Training(**{**self.training.model_dump(), **budget.training.model_dump(exclude_unset=True)})
-            except ValidationError as error:
-                reason = error.errors(include_url=False)[0]["msg"]
-                raise PydanticCustomError("training", f"budgets.{name}.training over this profile's: {reason}") from None
-        return self
 
 
 # --- knobs ------------------------------------------------------------------------------------------------------------------------

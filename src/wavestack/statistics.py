@@ -19,7 +19,7 @@ import numpy
 from scipy import stats
 
 LEVEL = 0.95
-SEEDS = 3  # below, a study shows points: of two seeds an interval is true, and twenty times as wide as their distance
+SEEDS = 3  # below, a study shows points: of two seeds an interval is true, and thirteen times as wide as their distance
 POWER = 0.8
 
 

@@ -94,6 +94,7 @@ def replay(parameters: Parameters, run: Run) -> Step:
         "documents": training.documents,
         "seed": run.seed,
         "device": training.device,
+        "threads": training.threads,
     }
     return _step(settings, ["wavestack.evaluation.replay", *parameters.spec(run).entries])
 

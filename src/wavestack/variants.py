@@ -7,7 +7,7 @@ chosen for the spec on its corpus.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 TRAINING = {"lr": "learning_rate", "wd": "weight_decay", "dropout": "dropout"}  # parts, and the training's keys that they set
 EXPECTED = f"expected base, or lanes=, mended=, {', '.join(f'{part}=' for part in TRAINING)} and tuned in this order, with commas between"
@@ -31,6 +31,11 @@ class Variant:
     def model(self) -> str:
         """The part that another module is built for; trainings of one module share its contract."""
         return str(Variant(lanes=self.lanes))
+
+    @property
+    def recipe(self) -> str:
+        """The part that training goes by, whatever the module."""
+        return str(replace(self, lanes=None))
 
     @classmethod
     def parse(cls, name: str) -> "Variant":

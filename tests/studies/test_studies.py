@@ -145,7 +145,7 @@ def test_runs_that_were_scored_on_other_documents_are_refused(tmp_path):
         result(tmp_path, run, 3.0)
     documents = pandas.DataFrame({"document": [0, 1], "tokens": [100, 301], "nats": [1.0, 2.0]})
     documents.to_parquet(tmp_path / "runs/pydocs/transformer/tiny/base/seed1/documents.parquet")
-    with pytest.raises(ValueError, match=r"transformer.* 3 documents of 1,000 tokens .*seed1 on 2 of 401; .* are not compared"):
+    with pytest.raises(ValueError, match=r"wavestack.* 3 documents of 1,000 tokens .*transformer.*seed1 on 2 of 401; .* are not compared"):
         write_comparison(parameters, tmp_path, tmp_path)
 
 
@@ -354,5 +354,5 @@ def test_a_fault_that_the_audit_does_not_know_is_refused():
 
 
 def test_an_audit_of_what_is_not_tuned_is_refused():
-    with pytest.raises(ValueError, match=r"studies\.audit\.mends: reference on pydocs is not tuned; add it to studies\.tuning"):
+    with pytest.raises(ValueError, match=r"reference is not tuned on pydocs; add them to studies\.tuning"):
         load("params/smoke.yaml", [AUDIT.replace("{name: scale, replay: {scale: 1.0}}", "{name: scale, tuned: true}")])

@@ -24,6 +24,7 @@ from wavestack.corpora.documents import SPLITS, batched_by_size, count_words, re
 from wavestack.corpora.tokenizer import TextTokenizer, train_tokenizer
 from wavestack.schema import Corpus, Tokenizer
 
+PIECE = 2**22  # tokens that are counted at a time
 ROWS = pa.schema([("border", pa.int64()), ("bytes", pa.int64()), ("words", pa.int64())])
 
 
@@ -154,6 +155,11 @@ class TokenFile:
     def __len__(self) -> int:
         """Documents."""
         return len(self.bytes)
+
+    def counts(self) -> np.ndarray:
+        """How often each token of the vocabulary stands in the stream, (vocabulary,) int64; the stream is read a piece at a time."""
+        pieces = (self.stream[start : start + PIECE] for start in range(0, len(self.stream), PIECE))
+        return sum((np.bincount(piece, minlength=self.vocabulary) for piece in pieces), np.zeros(self.vocabulary, np.int64))
 
     def document(self, i: int) -> np.ndarray:
         """Document i between its two end-of-text tokens: (tokens of the text + 2,), a view of the file.

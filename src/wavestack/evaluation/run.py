@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 
 from wavestack.allocation import keep_freed_memory
@@ -53,8 +52,7 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     losses = by_document(split, documents, scored)
     if len(losses):
         metrics |= summary(losses, parameters.corpora[run.corpus].words != "none")
-    counts = numpy.bincount(TokenFile.open(tokens, "train").stream, minlength=split.vocabulary)
-    slices = by_slice(split, scored, counts)
+    slices = by_slice(split, scored, TokenFile.open(tokens, "train").counts())
     write_csv(reports / "slices.csv", slices.to_dict("records"), list(slices))
     with written_atomically(data / "documents.parquet") as temporary:
         losses.to_parquet(temporary, index=False)

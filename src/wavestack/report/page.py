@@ -127,7 +127,7 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         profile=parameters.name,
         budget=parameters.profile.budgets[parameters.profile.studies.comparison.budget],
         training=parameters.profile.training,
-        steps=parameters.steps(parameters.profile.studies.comparison.budget),
+        steps=parameters.steps(parameters.comparison_runs()[0]),
         study=parameters.profile.studies.comparison,
         trials=len(parameters.profile.studies.tuning.trials) if parameters.profile.studies.tuning else 0,
         headlines=_headlines(parameters, results, specs),

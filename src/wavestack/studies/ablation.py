@@ -65,16 +65,10 @@ def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Pa
             missing = None if documents else "too few seeds or documents for an interval"
             entry["reason"] = f"{lost[0]} is missing or diverged" if lost else missing
             found.append(entry)
-            differences.append(None if documents is None else _weighed(weights, documents))
-    for entry, sure in zip(found, statistics.family(differences), strict=True):
-        entry |= {"low": None, "high": None, "level": None} if sure is None else sure._asdict()
+            differences.append(None if documents is None else _weighed(weights, *documents))
+    for entry, interval in zip(found, statistics.family(differences), strict=True):
+        entry |= {"low": None, "high": None, "level": None} if interval is None else interval._asdict()
     return found
-
-
-def _documents(runs: Mapping[Subset, Sequence[Run]], data: Path) -> Mapping[Subset, tuple[numpy.ndarray, numpy.ndarray]] | None:
-    """Nats and tokens of each document under each subset; None where there is one document, which says nothing of others."""
-    found = {subset: document_nats(of, data) for subset, of in runs.items()}
-    return found if all(len(tokens) > 1 for _, tokens in found.values()) else None
 
 
 def _by_seed(weights: Weights, runs: Mapping[Subset, Sequence[Run]], rows: Mapping[Run, dict[str, Any]]) -> list[float]:
@@ -82,7 +76,13 @@ def _by_seed(weights: Weights, runs: Mapping[Subset, Sequence[Run]], rows: Mappi
     return [sum(weight * rows[runs[subset][seed]]["nats_per_token"] for subset, weight in weights.items()) for seed in seeds]
 
 
-def _weighed(weights: Weights, documents: Mapping[Subset, tuple[numpy.ndarray, numpy.ndarray]]) -> Paired:
-    nats = sum(weight * documents[subset][0] for subset, weight in weights.items())
-    _, tokens = next(iter(documents.values()))
-    return statistics.paired(numpy.asarray(nats), numpy.zeros_like(nats), tokens)
+def _documents(runs: Mapping[Subset, Sequence[Run]], data: Path) -> tuple[dict[Subset, numpy.ndarray], numpy.ndarray] | None:
+    """Nats of each document under each subset, seeds x documents, and the documents' tokens; None where there is one document."""
+    nats, tokens = document_nats([run for of in runs.values() for run in of], data)
+    by_subset = dict(zip(runs, nats.reshape(len(runs), -1, len(tokens)), strict=True))
+    return (by_subset, tokens) if len(tokens) > 1 else None
+
+
+def _weighed(weights: Weights, nats: Mapping[Subset, numpy.ndarray], tokens: numpy.ndarray) -> Paired:
+    total = numpy.sum([weight * nats[subset] for subset, weight in weights.items()], axis=0)
+    return statistics.paired(total, numpy.zeros_like(total), tokens)

@@ -74,14 +74,8 @@ def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str
 
 def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired | None:
     """The difference over seeds and documents; None where there is one document, which says nothing of others."""
-    first, tokens = document_nats(ours, data)
-    second, others = document_nats(theirs, data)
-    if list(tokens) != list(others):
-        raise ValueError(
-            f"{ours[0]} was scored on {len(tokens):,} documents of {int(tokens.sum()):,} tokens and {theirs[0]} on {len(others):,} of "
-            f"{int(others.sum()):,}; runs of unequal tokenizers or splits are not compared"
-        )
-    return statistics.paired(first, second, tokens) if len(tokens) > 1 else None
+    nats, tokens = document_nats([*ours, *theirs], data)
+    return statistics.paired(nats[: len(ours)], nats[len(ours) :], tokens) if len(tokens) > 1 else None
 
 
 def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def run_row(run: Run, reports: Path) -> dict[str, Any]:
 
 
 def document_nats(runs: Sequence[Run], data: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Nats of each document under runs that differ in their seed alone, runs x documents, and the documents' tokens.
+    """Nats of each document under runs that are compared, runs x documents, and the documents' tokens.
 
     Raises:
         ValueError: one was scored on other documents than another.

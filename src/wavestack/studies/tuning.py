@@ -8,9 +8,9 @@ from typing import Any
 
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.params import Parameters
-from wavestack.variants import Variant
+from wavestack.variants import TRAINING, Variant
 
-COLUMNS = ("corpus", "spec", "learning_rate", "weight_decay", "dropout", "seeds", "nats_per_token", "status", "reason", "chosen")
+COLUMNS = ("corpus", "spec", *TRAINING.values(), "seeds", "nats_per_token", "status", "reason", "chosen")
 
 
 def choose(parameters: Parameters, corpus: str, spec: str, reports: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def choose(parameters: Parameters, corpus: str, spec: str, reports: Path) -> dic
     if not finite:
         raise ValueError(f"{corpus}: every trial of {spec} diverged; add trials with a lower learning rate")
     best = min(finite, key=lambda row: row["nats_per_token"])
-    chosen = {key: best[key] for key in ("learning_rate", "weight_decay", "dropout")}
+    chosen = {key: best[key] for key in TRAINING.values()}
     edges = [_edge(key, value, {row[key] for row in rows}) for key, value in chosen.items()]
     result = {
         "corpus": corpus,

@@ -329,9 +329,8 @@ def study(
         "ablation": (partial(write_ablation, data=data), _of_runs(reports, parameters.ablation_runs(), "metrics.json")),
         "lengths": (write_lengths, []),
     }
-    wanted = [known for known in analyses if getattr(parameters.profile.studies, known) is not None]
-    if name not in wanted:
-        raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(wanted)}")
+    if name not in parameters.studies:
+        raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(parameters.studies)}")
     analyse, inputs = analyses[name]
     with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", inputs):
         analyse(parameters, reports=reports)
@@ -339,6 +338,18 @@ def study(
 
 def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
     return [reports / "runs" / str(run) / file for run in runs]
+
+
+@app.command()
+def findings(reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
+    """Say what the studies and the benchmarks say of every published claim."""
+    from wavestack.studies.findings import write_findings
+
+    parameters = load(params, override)
+    inputs = [path for name in parameters.studies if (path := reports / "studies" / f"{name}.json").is_file()]
+    with _step("findings", steps.findings(parameters), fingerprint, reports, inputs):
+        for finding in write_findings(parameters, reports):
+            print(f"{finding['verdict']}: {finding['claim']}")
 
 
 @app.command()

@@ -118,6 +118,11 @@ class Parameters:
     specs: Mapping[str, ModelSpec]
     sources: Mapping[str, str] = field(default_factory=dict)  # profile, models, corpora: the files
 
+    @property
+    def studies(self) -> list[str]:
+        """Names of the profile's studies."""
+        return [name for name, study in self.profile.studies if study is not None]
+
     def tokenizer(self, corpus: str) -> Tokenizer:
         return self.use(corpus).tokenizer or self.profile.tokenizer
 

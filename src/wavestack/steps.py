@@ -125,6 +125,18 @@ def study(parameters: Parameters, name: str) -> Step:
     return _step({"study": chosen.model_dump(mode="json")}, [f"wavestack.studies.{name}"])
 
 
+def findings(parameters: Parameters) -> Step:
+    """The verdicts: which studies they are drawn from, and of which models."""
+    comparison = parameters.profile.studies.comparison
+    settings = {
+        "studies": parameters.studies,
+        "specs": {name: _spec(parameters.specs[name]) for name in comparison.specs},
+        "corpora": sorted(parameters.profile.corpora),
+        "tuned": comparison.tuned,
+    }
+    return _step(settings, ["wavestack.studies.findings"])
+
+
 def report(parameters: Parameters) -> Step:
     settings = {
         "profile": parameters.name,

@@ -38,7 +38,8 @@ LOGS = f"logs/{PARAMETERS.name}"
 RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
 LENGTHS = PARAMETERS.profile.studies.lengths.lengths if PARAMETERS.profile.studies.lengths else []
-STUDIES = [name for name, study in PARAMETERS.profile.studies if study is not None]
+STUDIES = PARAMETERS.studies
+BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
 ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without
 LENGTHS_MODELS = (
     [f"{spec}/{PARAMETERS.profile.studies.lengths.budget}/base" for spec in PARAMETERS.profile.studies.lengths.specs] if LENGTHS else []

@@ -4,6 +4,7 @@
 rule report:
     input:
         expand("{reports}/studies/{study}.json", reports=REPORTS, study=STUDIES),
+        f"{REPORTS}/findings.json",
         expand(
             "{reports}/{room}/{corpus}/manifest.json",
             reports=REPORTS,
@@ -12,7 +13,7 @@ rule report:
         ),
         f"{REPORTS}/budget/ledger.json",
         expand("{reports}/contract/{model}.json", reports=REPORTS, model=MODELS),
-        sorted(map(str, Path("reports/benchmarks").glob("[!.]*"))),
+        BENCHMARKS,
         template="src/wavestack/report/page.html.j2",
     output:
         directory(f"{REPORTS}/figures"),

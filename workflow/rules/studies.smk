@@ -1,4 +1,4 @@
-# Which results belong together.
+# Which results belong together, and what they say of the published claims.
 
 
 rule study:
@@ -26,3 +26,29 @@ rule study:
     shell:
         "wavestack study {wildcards.study} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
+rule findings:
+    input:
+        expand("{reports}/studies/{study}.json", reports=REPORTS, study=STUDIES),
+        BENCHMARKS,
+    output:
+        findings=f"{REPORTS}/findings.json",
+        text=f"{REPORTS}/findings.md",
+    log:
+        f"{LOGS}/findings.log",
+    benchmark:
+        f"{LOGS}/findings.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        profile=PROFILE,
+        reports=subpath(output.findings, parent=True),
+        settings=lambda w: steps.findings(PARAMETERS).settings,
+        fingerprint=lambda w: steps.findings(PARAMETERS).fingerprint,
+    message:
+        "findings"
+    shell:
+        "wavestack findings --reports {params.reports} --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -1,0 +1,243 @@
+"""The published claims for WaveStack, and for each how a profile's results bear on it.
+
+Texts and figures are those of the write-up "WaveStack LLM model - Initial Findings" (December 2025 to January 2026). A published "loss" is
+0.7 times the cross-entropy, of few batches, with padding unless it is said otherwise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from typing import Any
+
+from wavestack.params import ModelSpec
+from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
+
+LINEAR = 1.03  # an exponent of up to this is called linear
+UP_TO = 4096  # tokens, the longest sequence of the claims
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim.
+
+    Its deciding evidence falls into cases. A case is supported where all of its evidence supports the claim, and refuted where any of it
+    refutes the claim; the claim is, where all of its cases support it or any one refutes it (`any_of`: the other way round).
+    """
+
+    id: str
+    text: str
+    published: str  # the figures that it was made with
+    evidence: Callable[[Results], list[Evidence]]
+    needs: str  # what would decide it, for a profile that has no such thing
+    any_of: bool = False
+
+
+def _stacks(results: Results) -> list[str]:
+    """The comparison's specs of lanes without attention; the first one is ours."""
+    specs = results.parameters.specs
+    return [name for name in results.parameters.profile.studies.comparison.specs if specs[name].lanes and not _attends(specs[name])]
+
+
+def _transformers(results: Results) -> list[str]:
+    specs = results.parameters.specs
+    return [name for name in results.parameters.profile.studies.comparison.specs if specs[name].model == "transformer"]
+
+
+def _hybrids(results: Results) -> list[str]:
+    specs = results.parameters.specs
+    return [name for name in results.parameters.profile.studies.comparison.specs if _attends(specs[name])]
+
+
+def _attends(spec: ModelSpec) -> bool:
+    """Whether a model of lanes has attention over the sequence, as a lane or in its mixer."""
+    lanes: Mapping[str, Mapping[str, Any]] = spec.knobs.get("lanes", {})
+    return any(knobs.get("lane", name) == "attention" for name, knobs in lanes.items()) or spec.knobs.get("mixer") == "sequence"
+
+
+def _against_transformers(results: Results, corpora: Sequence[str], limit: float) -> list[Evidence]:
+    """The plain transformer decides, since the claims are about it; one with a short convolution is shown beside it."""
+    found = audited(results, corpora, limit)
+    for theirs in _transformers(results):
+        plain = not results.parameters.specs[theirs].knobs["convolution"]
+        found += compared(results, corpora, _stacks(results)[0], theirs, limit, plain) if _stacks(results) else []
+    return found
+
+
+def _tinystories(results: Results) -> list[Evidence]:
+    return _against_transformers(results, results.corpora("tinystories"), 0)
+
+
+def _wikitext(results: Results) -> list[Evidence]:
+    return _against_transformers(results, results.corpora("wikitext-2"), 10)
+
+
+Times = Mapping[tuple[str, int], tuple[float, float, float]]  # median and quartiles of a model at a length, in seconds a sequence
+
+
+def _linear(results: Results) -> list[Evidence]:
+    found = []
+    block = {(row["contender"], row["length"]): _scaled(row, row["length"], "median", "low", "high") for row in results.benchmark("block")}
+    if block:
+        what = "training step of one block, benchmarks/block.py"
+        found.append(_growth(block, "wavestack", "transformer", what, "../benchmarks/block.csv", decides=False))
+    lengths, sides = results.study("lengths"), (*_stacks(results)[:1], *_transformers(results)[:1])
+    if lengths and len(sides) == 2:
+        rows = [row for row in lengths["rows"] if row["status"] == "ok"]
+        quartiles = [dict(zip(("low", "high"), row["seconds_quartiles"], strict=True)) for row in rows]
+        times = {
+            (row["spec"], row["length"]): _scaled(row | these, 1 / row["batch"], "seconds_median", "low", "high")
+            for row, these in zip(rows, quartiles, strict=True)
+        }
+        what = f"training step of the whole model on {lengths['device']}, {lengths['threads']} threads"
+        found.append(_growth(times, *sides, what, "studies/lengths.json", decides=True))
+    return found
+
+
+def _scaled(row: Mapping[str, Any], factor: float, *keys: str) -> tuple[float, float, float]:
+    median, low, high = (factor * row[key] for key in keys)
+    return median, low, high
+
+
+def _growth(times: Times, ours: str, theirs: str, what: str, file: str, decides: bool) -> Evidence:
+    """The exponent of our time between the shortest and the longest length, and theirs in words; 1 is linear.
+
+    Its low and high are of the quartiles at both ends: how sure the two measurements are, and no more.
+    """
+    shared = sorted(length for spec, length in times if spec == ours and (theirs, length) in times and length <= UP_TO)
+    protocol = f"{what}: {ours}, {shared[0]:,} to {shared[-1]:,} tokens" if shared else f"{what}: {ours}"
+    nothing = Evidence(protocol, "exponent of time", None, None, None, "undecided", "fewer than two lengths were measured", file, decides)
+    if len(shared) < 2:
+        return nothing
+    (own, low, high), (their, their_low, their_high) = (
+        _exponents(times[spec, shared[0]], times[spec, shared[-1]], shared[-1] / shared[0]) for spec in (ours, theirs)
+    )
+    protocol += f"; {theirs} has {their:.2f} ({their_low:.2f} to {their_high:.2f})"
+    verdict: Verdict = "undecided"
+    reason: str | None = f"up to {LINEAR} is called linear, and the quartiles lie on both sides"
+    if low > LINEAR or their_high <= LINEAR:
+        verdict, reason = "refuted", None
+    elif high <= LINEAR and their_low > LINEAR:
+        verdict, reason = "supported", None
+    return Evidence(protocol, "exponent of time", own, low, high, verdict, reason, file, decides)
+
+
+def _exponents(short: tuple[float, float, float], long: tuple[float, float, float], ratio: float) -> tuple[float, float, float]:
+    pairs = ((long[0], short[0]), (long[1], short[2]), (long[2], short[1]))
+    median, low, high = (log(above / below) / log(ratio) for above, below in pairs)
+    return median, low, high
+
+
+def _every_lane(results: Results) -> list[Evidence]:
+    content = results.study("ablation")
+    found = []
+    for worth in content.get("worths", []) if content else []:
+        alone = worth["of"] == "lane"
+        named = worth["lanes"][0] if alone else f"{' with '.join(worth['lanes'])}, beyond either"
+        value, low, high = (None if worth[key] is None else -worth[key] for key in ("nats_per_token", "high", "low"))
+        verdict, reason = judged(low, high, 0, worth["reason"])
+        if alone:
+            protocol = f"{worth['corpus']}: {named}, joining in a random order, all subsets trained at equal parameters (Shapley value)"
+        else:
+            protocol = f"{worth['corpus']}: {named} (interaction; above zero they repeat one another)"
+        found.append(Evidence(protocol, "nats a token with it", value, low, high, verdict, reason, "studies/ablation.json", alone))
+    return found
+
+
+def _compose(results: Results) -> list[Evidence]:
+    """A lane that joins a trained model and is taken out again must change no logit, and trained alone lower the loss."""
+    found = []
+    for path in sorted((results.benchmarks / "composition").glob("*.csv")):
+        points = results.benchmark(f"composition/{path.stem}")
+        before, added, trained, removed = points
+        exact = added["logits_changed"] == removed["logits_changed"] == 0
+        gain = trained["nats"] - before["nats"]
+        told = "bit-equal logits when it joins and after it left" if exact else "logits changed though nothing was trained"
+        protocol = f"{path.stem}: {trained['point']}, all else frozen; {told}"
+        verdict: Verdict = "undecided" if exact and gain < 0 else "refuted"
+        reason = "one trained model and one seed" if verdict == "undecided" else None
+        file = f"../benchmarks/composition/{path.name}"
+        found.append(Evidence(protocol, "nats a token with the lane", gain, None, None, verdict, reason, file, True))
+    return found
+
+
+def _attention(results: Results) -> list[Evidence]:
+    """A hybrid is the best where it is better than the stack of lanes alone and than the transformers."""
+    corpora = list(results.parameters.profile.studies.comparison.corpora)
+    found = []
+    for hybrid in _hybrids(results):
+        for theirs in (*_stacks(results)[:1], *_transformers(results)):
+            found += [replace(evidence, case=hybrid) for evidence in compared(results, corpora, hybrid, theirs, 0, decides=True)]
+    return found
+
+
+def _memory(results: Results) -> list[Evidence]:
+    found = []
+    wanted = (
+        ("memory", "resident memory", "wavestack", "transformer", "training step above the loaded model, fused attention"),
+        ("decoding", "wavestack, state", "position 65,536", "position 65,536", "state to go on from token 65,536"),
+    )
+    for name, case, ours, theirs, what in wanted:
+        rows = results.benchmark(name)
+        own = next((row for row in rows if (row["case"], row["contender"]) == (case, ours)), None)
+        other = next((row for row in rows if (row["case"], row["contender"]) == (case.replace("wavestack", "transformer"), theirs)), None)
+        if own is None or other is None:
+            continue
+        value, low, high = (own[mine] / other[yours] for mine, yours in (("median", "median"), ("low", "high"), ("high", "low")))
+        verdict, reason = judged(low, high, 1, None)
+        protocol = f"{what}, {int(own['length']):,} tokens, wavestack over the transformer, benchmarks/{name}.py"
+        found.append(Evidence(protocol, "ratio of bytes", value, low, high, verdict, reason, f"../benchmarks/{name}.csv", True))
+    return found
+
+
+CLAIMS = (
+    Claim(
+        "tinystories-beats-transformer",
+        "WaveStack outperforms a PyTorch transformer on TinyStories with the same number of parameters.",
+        "0.728 to 0.730 against 1.048, with 42.3 against 23.8 million parameters",
+        _tinystories,
+        "a comparison of a stack of lanes with the transformer on TinyStories",
+    ),
+    Claim(
+        "wikitext2-within-10-percent",
+        "On WikiText-2 WaveStack is within 10% of the transformer.",
+        "0.704 to 0.705 against 0.632 after 3,000 steps",
+        _wikitext,
+        "a comparison of a stack of lanes with the transformer on WikiText-2",
+    ),
+    Claim(
+        "linear-in-sequence-length",
+        "Time of WaveStack grows linearly with the sequence length up to 4,096, the transformer's super-linearly.",
+        "exponents of 1.00 and 1.48, 512 to 4,096 tokens, forward only",
+        _linear,
+        "a length profile of both models",
+    ),
+    Claim(
+        "every-lane-contributes",
+        "All lanes contribute to the result and do not merely repeat one another.",
+        "0.742 to 0.745 with all three lanes, 0.747 to 0.825 without one of them",
+        _every_lane,
+        "an ablation of all subsets of the lanes",
+    ),
+    Claim(
+        "lanes-compose-at-run-time",
+        "Lanes can be added or removed at run time, so the base model need not be fine-tuned.",
+        "a hypothesis, not measured",
+        _compose,
+        "benchmarks/composition.py on a trained checkpoint",
+    ),
+    Claim(
+        "attention-helps",
+        "Attention as an additional lane, or in the mixer, may give the best model.",
+        "a hypothesis, not measured",
+        _attention,
+        "a comparison with specs that have attention as a lane or in the mixer",
+        any_of=True,
+    ),
+    Claim(
+        "memory-efficient-for-long-context",
+        "WaveStack is more memory-efficient than transformers for large contexts.",
+        "6,762 against 6,966 MB at 4,096 tokens, forward only",
+        _memory,
+        "benchmarks/memory.py and benchmarks/decoding.py",
+    ),
+)

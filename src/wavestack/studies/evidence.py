@@ -1,0 +1,132 @@
+"""Evidence for or against a claim: a measured effect with its interval, the protocol it was measured under, and what it says."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas
+
+from wavestack.artifacts import read_json
+from wavestack.params import Parameters
+from wavestack.statistics import percent
+
+Verdict = Literal["supported", "refuted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One effect. It `decides` its claim where the comparison was a fair one; other evidence is shown beside it.
+
+    The interval is None where there is none, and `reason` says why nothing follows from the effect.
+    """
+
+    protocol: str  # what was compared, on what, and how
+    measure: str  # of value, low and high, with its unit
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    reason: str | None
+    file: str  # that the numbers stand in, relative to the profile's reports
+    decides: bool
+    case: str = ""  # of the claim, where it has several
+
+
+class Results:
+    """What findings are drawn from: a profile's parameters, and the files of its studies and of the benchmarks."""
+
+    def __init__(self, parameters: Parameters, reports: Path):
+        self.parameters = parameters
+        self.reports = reports
+        self.benchmarks = reports.parent / "benchmarks"  # of the code and no profile: beside the profiles' results
+
+    def study(self, name: str) -> Any:
+        """The content of a study's file; None where the profile has no such study, or it has not run."""
+        asked_for = getattr(self.parameters.profile.studies, name, None) is not None
+        path = self.reports / "studies" / f"{name}.json"
+        return read_json(path) if asked_for and path.is_file() else None
+
+    def benchmark(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a benchmark; none where it was not run."""
+        path = self.benchmarks / f"{name}.csv"
+        return pandas.read_csv(path).to_dict("records") if path.is_file() else []
+
+    def corpora(self, beginning: str) -> list[str]:
+        """The profile's corpora whose names begin like this."""
+        return [corpus for corpus in self.parameters.profile.corpora if corpus.startswith(beginning)]
+
+
+def judged(low: float | None, high: float | None, limit: float, missing: str | None) -> tuple[Verdict, str | None]:
+    """What an interval says of the claim that the effect lies below a limit, and why it says nothing.
+
+    Args:
+        missing: why there is no verdict whatever the interval; None where there may be one.
+    """
+    if missing is not None or low is None or high is None:
+        return "undecided", missing or "there is no interval"
+    if high < limit:
+        return "supported", None
+    return ("refuted", None) if low > limit else ("undecided", f"the interval holds {limit:g}")
+
+
+def difference(content: Mapping[str, Any], corpus: str, ours: str, theirs: str) -> dict[str, Any] | None:
+    """The comparison's entry for two specs, as ours against theirs, whichever of them it names first; None where it has none.
+
+    Seen from the other side a perplexity that is p% higher is 100 p / (100 + p) % lower.
+    """
+    for entry in content["differences"]:
+        if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, ours, theirs):
+            return dict(entry)
+        if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, theirs, ours):
+            percents = {key: entry[key] for key in ("perplexity_percent", "low_percent", "high_percent")}
+            turned = {key: None if percent is None else -100 * percent / (100 + percent) for key, percent in percents.items()}
+            turned["low_percent"], turned["high_percent"] = turned["high_percent"], turned["low_percent"]
+            return {**entry, **turned, "spec": ours, "against": theirs}
+    return None
+
+
+def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, limit: float, decides: bool) -> list[Evidence]:
+    """What the comparison says of the claim that our perplexity is less than `limit` percent above theirs, corpus by corpus."""
+    content, study = results.study("comparison"), results.parameters.profile.studies.comparison
+    found = []
+    for corpus in corpora:
+        entry = difference(content, corpus, ours, theirs) if content else None
+        if entry is None:
+            continue
+        missing = entry["reason"] if entry["verdict"] == "undecided" else None
+        verdict, reason = judged(entry["low_percent"], entry["high_percent"], limit, missing)
+        tuned = "each tuned by the same trials" if study.tuned else "the same training"
+        protocol = f"{corpus}: {ours} against {theirs}, equal parameters and tokens, {tuned}, whole validation split"
+        values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
+        found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, "studies/comparison.json", decides))
+    return found
+
+
+def audited(results: Results, corpora: Iterable[str], limit: float) -> list[Evidence]:
+    """The first and the last rung of the audit: the claim under the protocol that it was made by, and with all its faults mended.
+
+    Neither decides: on the first rung models of unequal size are compared, and on the last one intervals hold one by one.
+    """
+    content = results.study("audit")
+    found = []
+    for corpus in corpora:
+        ladder = [row for row in content["rows"] if (row["corpus"], row["kind"]) == (corpus, "cumulative")] if content else []
+        for row in ladder[:1] + ladder[1:][-1:]:
+            published = row is ladder[0]
+            under = "the published protocol" if published else f"the published protocol with {len(ladder) - 1} faults mended"
+            sizes = f"{row['our_parameters']:,} against {row['their_parameters']:,} parameters"
+            protocol = f"{corpus}: {row['ours']} against {row['theirs']} under {under}, {sizes}"
+            unit = "published" if published else "nats"
+            gap, low, high = (_percent(row, unit, row[f"{unit}_{which}"]) for which in ("gap", "low", "high"))
+            verdict, reason = judged(low, high, limit, row["reason"])
+            measure = "% of the published loss" if published else "% of perplexity"
+            found.append(Evidence(protocol, measure, gap, low, high, verdict, reason, "studies/audit.json", False))
+    return found
+
+
+def _percent(row: Mapping[str, Any], unit: str, gap: float | None) -> float | None:
+    """Of their published loss, or of their perplexity."""
+    if gap is None:
+        return None
+    return 100 * gap / row["published_theirs"] if unit == "published" else percent(gap)

@@ -1,0 +1,236 @@
+"""Findings on results written by hand: what each claim is decided by, and which way."""
+
+import math
+
+import pandas
+import pytest
+
+from wavestack.artifacts import read_json, write_json
+from wavestack.reading import load
+from wavestack.studies.claims import CLAIMS
+from wavestack.studies.evidence import Evidence, Results, compared, difference, judged
+from wavestack.studies.findings import decide, effect, write_findings
+
+
+def found(parameters, reports):
+    """The findings by the ids of their claims."""
+    return {finding["id"]: finding for finding in write_findings(parameters, reports)}
+
+
+def on_corpora(*names, comparison="", **studies):
+    """Parameters of the smoke profile with these corpora in its comparison, of wavestack and both transformers."""
+    specs = "[wavestack, transformer, transformer-convolution]"
+    overrides = [f"corpora.{name}={{}}" for name in names]
+    overrides += [f"studies.comparison={{corpora: [{', '.join(names)}], specs: {specs}, budget: tiny, seeds: [0, 1, 2]{comparison}}}"]
+    return load("params/smoke.yaml", [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
+
+
+def compare(reports, *entries):
+    """A comparison with these entries: corpus, spec, against, percent, low and high; a low of None is undecided for want of seeds."""
+    keys = ("corpus", "spec", "against", "perplexity_percent", "low_percent", "high_percent")
+    differences = []
+    for entry in entries:
+        known = (
+            {"verdict": "undecided", "reason": "1 seed gives a point, no interval"}
+            if entry[4] is None
+            else {"verdict": "x", "reason": None}
+        )
+        differences.append({**dict(zip(keys, entry, strict=True)), **known})
+    write_json(reports / "studies" / "comparison.json", {"differences": differences, "rows": [], "means": []})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "reason"),
+    [(-9.0, -1.0, "supported", None), (0.5, 2.0, "refuted", None), (-1.0, 2.0, "undecided", "the interval holds 0")],
+)
+def test_tinystories_is_decided_by_the_plain_transformer(tmp_path, low, high, verdict, reason):
+    parameters = on_corpora("tinystories-excerpt", "wikitext-2")
+    compare(
+        tmp_path,
+        ("tinystories-excerpt", "wavestack", "transformer", (low + high) / 2, low, high),
+        ("tinystories-excerpt", "wavestack", "transformer-convolution", 5.0, 4.0, 6.0),
+        ("wikitext-2", "wavestack", "transformer", 8.0, 7.0, 9.0),
+    )
+    finding = found(parameters, tmp_path)["tinystories-beats-transformer"]
+    assert (finding["verdict"], finding["reason"]) == (verdict, reason)
+    assert [(each["decides"], each["low"]) for each in finding["evidence"]] == [(True, low), (False, 4.0)]
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(2.0, 9.0, "supported"), (10.5, 12.0, "refuted"), (9.0, 11.0, "undecided")])
+def test_wikitext_may_be_worse_by_ten_percent(tmp_path, low, high, verdict):
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", (low + high) / 2, low, high))
+    assert found(on_corpora("wikitext-2"), tmp_path)["wikitext2-within-10-percent"]["verdict"] == verdict
+
+
+def test_what_the_comparison_leaves_undecided_stays_so(tmp_path):
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, None, None))
+    finding = found(on_corpora("wikitext-2"), tmp_path)["wikitext2-within-10-percent"]
+    assert (finding["verdict"], finding["reason"]) == ("undecided", "1 seed gives a point, no interval")
+
+
+def test_a_difference_seen_from_the_other_side():
+    """A perplexity of 125 against 100 is 25% more; 100 against 125 is 20% less. An interval's ends change places."""
+    percents = {"perplexity_percent": 25.0, "low_percent": 0.0, "high_percent": 100.0}
+    content = {"differences": [{"corpus": "a", "spec": "transformer", "against": "wavestack", **percents}]}
+    turned = difference(content, "a", "wavestack", "transformer")
+    assert [turned[key] for key in percents] == pytest.approx([-20.0, -50.0, 0.0])
+    assert difference(content, "b", "wavestack", "transformer") is None
+
+
+def test_a_profile_without_results_says_what_it_would_take(tmp_path):
+    findings = found(load("params/smoke.yaml"), tmp_path)
+    assert list(findings) == [claim.id for claim in CLAIMS]
+    assert {finding["verdict"] for finding in findings.values()} == {"undecided"}
+    reason = "it takes a comparison of a stack of lanes with the transformer on TinyStories, of which this profile has no results"
+    assert findings["tinystories-beats-transformer"]["reason"] == reason
+
+
+AUDITED = (
+    "{corpora: [tinystories-excerpt], ours: reference, theirs: reference-transformer, budget: tiny, seeds: [0, 1, 2], "
+    "training: {rows: documents}, tokens: 9, mends: [{name: scale, replay: {scale: 1.0}}]}"
+)
+
+
+def test_the_audit_stands_beside_what_decides(tmp_path):
+    rung = {"corpus": "tinystories-excerpt", "kind": "cumulative", "ours": "reference", "theirs": "reference-transformer", "reason": None}
+    rung |= {"our_parameters": 42_339_715, "their_parameters": 23_840_320, "published_theirs": 1.048}
+    rung |= {
+        "published_gap": -0.319,
+        "published_low": -0.33,
+        "published_high": -0.31,
+        "nats_gap": 0.01,
+        "nats_low": -0.01,
+        "nats_high": 0.03,
+    }
+    rows = [{**rung, "mended": "as published"}, {**rung, "mended": "scale"}, {**rung, "kind": "alone", "mended": "scale"}]
+    write_json(tmp_path / "studies" / "audit.json", {"rows": rows, "seeds": [0, 1, 2]})
+    finding = found(on_corpora("tinystories-excerpt", audit=AUDITED), tmp_path)["tinystories-beats-transformer"]
+    published, mended = finding["evidence"]
+    assert published["value"] == pytest.approx(-100 * 0.319 / 1.048)
+    assert published["protocol"].endswith("under the published protocol, 42,339,715 against 23,840,320 parameters")
+    assert (published["verdict"], published["decides"]) == ("supported", False)
+    assert mended["value"] == pytest.approx(100 * math.expm1(0.01))
+    assert (mended["verdict"], mended["reason"]) == ("undecided", "the interval holds 0")
+    assert finding["verdict"] == "undecided"
+
+
+def lengths(reports, ours, theirs):
+    """Seconds a step of 4,096 tokens at 1,024 and 4,096 tokens a sequence, quartiles 1% off."""
+    rows = [
+        {"spec": spec, "length": length, "batch": 4096 // length, "status": "ok", "seconds_median": seconds}
+        | {"seconds_quartiles": [0.99 * seconds, 1.01 * seconds]}
+        for spec, both in (("wavestack", ours), ("transformer", theirs))
+        for length, seconds in zip((1024, 4096), both, strict=True)
+    ]
+    write_json(reports / "studies" / "lengths.json", {"rows": rows, "device": "cpu", "threads": 2})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ((1.0, 1.0), (1.0, 2.0), "supported"),
+        ((1.0, 1.5), (1.0, 2.0), "refuted"),
+        ((1.0, 1.0), (1.0, 1.0), "refuted"),
+        ((1.0, 1.04), (1.0, 2.0), "undecided"),
+    ],
+)
+def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
+    lengths(tmp_path, ours, theirs)
+    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    assert finding["verdict"] == verdict
+    assert finding["evidence"][-1]["value"] == pytest.approx(1 + math.log(ours[1] / ours[0], 4))
+    assert f"transformer has {1 + math.log(theirs[1], 4):.2f}" in finding["evidence"][-1]["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("saved", "verdict"),
+    [({"fourier": (0.1, 0.3), "wavelet": (0.1, 0.2)}, "supported"), ({"fourier": (0.1, 0.3), "wavelet": (-0.2, -0.1)}, "refuted"),
+     ({"fourier": (0.1, 0.3), "wavelet": (-0.1, 0.2)}, "undecided")],
+)  # fmt: skip
+def test_every_lane_must_save_something(tmp_path, saved, verdict):
+    """Pairs are shown and decide nothing; what is saved is shown as the loss's change, which is its negative."""
+    entry = {"corpus": "pydocs", "reason": None}
+    worths = [
+        {**entry, "of": "lane", "lanes": [lane], "nats_per_token": (low + high) / 2, "low": low, "high": high}
+        for lane, (low, high) in saved.items()
+    ]
+    worths += [{**entry, "of": "pair", "lanes": ["fourier", "wavelet"], "nats_per_token": -0.5, "low": -0.6, "high": -0.4}]
+    write_json(tmp_path / "studies" / "ablation.json", {"worths": worths, "rows": [], "means": []})
+    finding = found(load("params/smoke.yaml"), tmp_path)["every-lane-contributes"]
+    assert finding["verdict"] == verdict
+    assert [each["decides"] for each in finding["evidence"]] == [True, True, False]
+    assert (finding["evidence"][0]["low"], finding["evidence"][0]["high"]) == (-0.3, -0.1)
+
+
+@pytest.mark.parametrize(("changed", "trained", "verdict"), [(0.0, 2.7, "undecided"), (1e-7, 2.7, "refuted"), (0.0, 2.8, "refuted")])
+def test_a_lane_that_joins_must_change_nothing_and_help(tmp_path, changed, trained, verdict):
+    """One training proves that it can go wrong, and not that it goes well."""
+    points = pandas.DataFrame(
+        {"point": ["trained model", "a added", "a trained alone", "a removed"], "nats": [2.75, 2.75, trained, 2.75],
+         "logits_changed": [0.0, changed, 1.4, 0.0]}
+    )  # fmt: skip
+    (tmp_path / "benchmarks/composition").mkdir(parents=True)
+    points.to_csv(tmp_path / "benchmarks/composition/pydocs.csv", index=False)
+    finding = found(load("params/smoke.yaml"), tmp_path / "smoke")["lanes-compose-at-run-time"]
+    assert finding["verdict"] == verdict
+    assert finding["evidence"][0]["value"] == pytest.approx(trained - 2.75)
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [((90, 89, 91), "supported"), ((110, 109, 111), "refuted"), ((100, 98, 102), "undecided")])
+def test_memory_is_of_the_benchmark(tmp_path, ours, verdict):
+    rows = [("wavestack", *ours), ("transformer", 100, 99, 101)]
+    table = pandas.DataFrame(rows, columns=["contender", "median", "low", "high"]).assign(case="resident memory", length=4096)
+    (tmp_path / "benchmarks").mkdir()
+    table.to_csv(tmp_path / "benchmarks/memory.csv", index=False)
+    assert found(load("params/smoke.yaml"), tmp_path / "smoke")["memory-efficient-for-long-context"]["verdict"] == verdict
+
+
+def piece(verdict, case="", decides=True):
+    return Evidence("", "", None, None, None, verdict, None, "", decides, case)
+
+
+def test_cases_and_what_they_say_together():
+    good, bad, unsure = (piece(verdict) for verdict in ("supported", "refuted", "undecided"))
+    assert [decide(each, any_of=False) for each in ([], [good], [good, unsure], [good, unsure, bad])] == [
+        "undecided", "supported", "undecided", "refuted"
+    ]  # fmt: skip
+    first, second = [piece("supported", "a"), piece("supported", "a")], [piece("refuted", "b"), piece("supported", "b")]
+    assert decide([*first, *second], any_of=False) == "refuted"
+    assert decide([*first, *second], any_of=True) == "supported"
+    assert decide(second, any_of=True) == "refuted"
+    assert decide([*second, piece("undecided", "c")], any_of=True) == "undecided"
+    assert decide([], any_of=True) == "undecided"
+
+
+def test_an_interval_against_a_limit():
+    assert judged(-2.0, -1.0, 0, None) == ("supported", None)
+    assert judged(-2.0, -1.0, 0, "uncalibrated") == ("undecided", "uncalibrated")
+    assert judged(None, None, 0, None) == ("undecided", "there is no interval")
+    assert judged(-1.0, 0.0, 0, None) == ("undecided", "the interval holds 0")
+
+
+def test_effects_are_told_with_their_units():
+    entry = {"value": -4.628, "low": -6.0, "high": -3.049, "measure": "% of perplexity"}
+    assert effect(entry) == "−4.63% of perplexity (−6.00 to −3.05)"
+    assert effect({"value": 1.0, "low": None, "high": None, "measure": "exponent of time"}) == "exponent of time 1.00"
+    assert effect({"value": None, "low": None, "high": None, "measure": "ratio of bytes"}) == "ratio of bytes unknown"
+
+
+def test_a_tuned_comparison_says_so(tmp_path):
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, -6.0, -4.0))
+    (evidence,) = compared(Results(on_corpora("wikitext-2"), tmp_path), ["wikitext-2"], "wavestack", "transformer", 0, True)
+    assert (
+        evidence.protocol
+        == "wikitext-2: wavestack against transformer, equal parameters and tokens, the same training, whole validation split"
+    )
+
+
+def test_the_text_and_the_json_say_the_same(tmp_path):
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, -6.0, -4.0))
+    write_findings(on_corpora("wikitext-2"), tmp_path)
+    text, content = (tmp_path / "findings.md").read_text(), read_json(tmp_path / "findings.json")
+    assert text.startswith("# Findings of `smoke`\n")
+    assert text.count("\n## ") == len(content["findings"]) == len(CLAIMS)
+    assert "**Supported.** Published: 0.704 to 0.705 against 0.632 after 3,000 steps." in text
+    assert "- ★ wikitext-2: wavestack against transformer" in text
+    assert "−5.00% of perplexity (−6.00 to −4.00); supported ([studies/comparison.json](studies/comparison.json))" in text

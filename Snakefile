@@ -26,3 +26,9 @@ rule all:
         expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
         expand("{data}/profile/length{length}.csv", data=DATA, length=LENGTHS),
         f"{DATA}/budget.met",
+
+
+# Opens the test splits to the comparison's models; `snakemake --cores` then draws the findings from them.
+rule test:
+    input:
+        f"{REPORTS}/studies/test.json",

@@ -3,9 +3,10 @@ import subprocess
 import sys
 import time
 
+import pandas
 import pytest
 
-from wavestack.artifacts import read_json, write_csv, write_json, write_text, written_atomically
+from wavestack.artifacts import append_csv, read_json, write_csv, write_json, write_text, written_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -58,3 +59,23 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
         writer.wait()
         assert len(json.loads(target.read_text())["x"]) == 20000
     assert target.stat().st_mode & 0o044  # readable for a group
+
+
+def test_writers_at_the_same_time_append_whole_rows_under_one_heading(tmp_path):
+    script = (
+        "import sys; from wavestack.artifacts import append_csv\n"
+        "for i in range(20): append_csv(sys.argv[1], {'writer': sys.argv[2], 'row': i, 'text': 'a, b'}, ['writer', 'row', 'text'])"
+    )
+    path = tmp_path / "log" / "rows.csv"
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path), str(name)]) for name in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    table = pandas.read_csv(path)
+    assert sorted(zip(table["writer"], table["row"], strict=True)) == [(name, row) for name in range(4) for row in range(20)]
+    assert set(table["text"]) == {"a, b"}
+
+
+def test_a_row_that_does_not_fit_the_table_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"a\.csv has other columns than x, z; move it away"):
+        append_csv(tmp_path / "a.csv", {"x": 1, "z": 2}, ["x", "z"])
+    assert (tmp_path / "a.csv").read_text() == "x,y\n1,2\n"

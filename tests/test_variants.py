@@ -11,6 +11,7 @@ VARIANTS = st.builds(
     Variant,
     st.none() | st.lists(st.sampled_from(["fourier", "recall", "my-own"]), unique=True).map(tuple),
     st.none() | st.lists(st.sampled_from(["padding", "schedule"]), unique=True).map(tuple),
+    st.none() | st.integers(1, 10**12),
     st.dictionaries(st.sampled_from(["learning_rate", "weight_decay", "dropout"]), NUMBERS),
     st.booleans(),
 )
@@ -46,7 +47,7 @@ def test_only_lanes_make_another_model():
 
 @pytest.mark.parametrize("name", ["", "bas", "base,tuned", "lr=fast", "rate=1", "lanes", "lr", "lanes=a,lanes=b", "tuned=yes"])
 def test_what_is_no_variant_is_refused(name):
-    with pytest.raises(ValueError, match=r"variant '.*': expected base, or lanes=, mended=, lr=, wd=, dropout= and tuned"):
+    with pytest.raises(ValueError, match=r"variant '.*': expected base, or lanes=, mended=, tokens=, lr=, wd=, dropout= and tuned"):
         Variant.parse(name)
 
 
@@ -54,3 +55,13 @@ def test_what_is_no_variant_is_refused(name):
 def test_another_spelling_is_refused_with_the_one(name, spelt):
     with pytest.raises(ValueError, match=f"this one is spelt '{spelt}'"):
         Variant.parse(name)
+
+
+@pytest.mark.parametrize("name", ["tokens=1e6", "tokens=01", "tokens=", "lr=0.1,tokens=5", "tokens=1_000"])
+def test_a_number_of_tokens_has_one_spelling(name):
+    with pytest.raises(ValueError, match="expected base, or lanes=, mended=, tokens=, lr=, wd=, dropout= and tuned in this order"):
+        Variant.parse(name)
+
+
+def test_a_number_of_tokens():
+    assert Variant.parse("lanes=fourier,tokens=1000,lr=0.1") == Variant(lanes=("fourier",), tokens=1000, training={"learning_rate": 0.1})

@@ -1,5 +1,7 @@
 """Writing results so that a reader sees the whole file or none of it, and reading them back."""
 
+import csv
+import fcntl
 import hashlib
 import json
 import os
@@ -57,6 +59,26 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequ
     """Write rows under exactly these columns; floats in full precision."""
     frame = pandas.DataFrame([dict(row) for row in rows], columns=list(columns))
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def append_csv(path: str | Path, row: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Append a row to a table that only grows; writers at the same time, on whatever file system has locks, do not mix their lines.
+
+    Raises:
+        ValueError: the table has other columns.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed
+        file.seek(0)
+        found = next(csv.reader(file), None)
+        if found not in (None, list(columns)):
+            raise ValueError(f"{path} has other columns than {', '.join(columns)}; move it away")
+        frame = pandas.DataFrame([dict(row)], columns=list(columns))
+        file.write(frame.to_csv(index=False, header=found is None, lineterminator="\n"))  # at the end, wherever it was read
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_json(path: str | Path) -> Any:

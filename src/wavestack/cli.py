@@ -235,6 +235,31 @@ def evaluate(
 
 
 @app.command()
+def open_test(
+    run: str,
+    tokens: Tokens,
+    data: Data,
+    reports: Reports,
+    log: Annotated[Path, typer.Option(help="Table of all openings, which only grows.")] = Path("reports/openings.csv"),
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Score a trained run of a frozen spec on the whole test split, and log that it was opened."""
+    from wavestack.evaluation.opening import open_test as open_test_split
+    from wavestack.evaluation.opening import openings
+
+    parameters = load(params, override)
+    chosen = parameters.run(run)
+    step = steps.open_test(parameters, chosen)
+    inputs = [tokens / "manifest.json", data / "best.json"]
+    with _step("test", step, fingerprint, reports, inputs):
+        open_test_split(parameters, chosen, tokens, data, reports, log, step.fingerprint)
+    times, models = openings(log, chosen.corpus)
+    print(f"test split of {chosen.corpus}: opened {times} times, to {models} models")
+
+
+@app.command()
 def replay(
     run: str,
     tokens: Tokens,
@@ -311,12 +336,13 @@ def study(
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
-    """Put the results of a study (calibration, tuning, comparison, audit, ablation, lengths) together."""
+    """Put the results of a study (calibration, tuning, comparison, test, audit, ablation, sizes, lengths) together."""
     from wavestack.studies.ablation import write_ablation
     from wavestack.studies.audit import write_audit
     from wavestack.studies.calibration import write_calibration
     from wavestack.studies.comparison import write_comparison
     from wavestack.studies.lengths import write_lengths
+    from wavestack.studies.sizes import write_sizes
     from wavestack.studies.tuning import write_tuning
 
     parameters = load(params, override)
@@ -325,12 +351,15 @@ def study(
         "calibration": (write_calibration, _of_runs(reports, parameters.calibration_runs(), "metrics.json")),
         "tuning": (write_tuning, choices),
         "comparison": (partial(write_comparison, data=data), _of_runs(reports, parameters.comparison_runs(), "metrics.json")),
+        "test": (partial(write_comparison, data=data, split="test"), _of_runs(reports, parameters.comparison_runs(), "test.json")),
         "audit": (partial(write_audit, data=data), _of_runs(reports, parameters.audit_runs(), "replay.json")),
         "ablation": (partial(write_ablation, data=data), _of_runs(reports, parameters.ablation_runs(), "metrics.json")),
+        "sizes": (write_sizes, _of_runs(reports, parameters.sizes_runs(), "metrics.json")),
         "lengths": (write_lengths, []),
     }
-    if name not in parameters.studies:
-        raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(parameters.studies)}")
+    known = [*parameters.studies, "test"]  # of the comparison's runs
+    if name not in known:
+        raise ValueError(f"'{name}' is no study of {params}; known: {', '.join(known)}")
     analyse, inputs = analyses[name]
     with _step(name, steps.study(parameters, name), fingerprint, reports / "studies", inputs):
         analyse(parameters, reports=reports)

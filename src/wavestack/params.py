@@ -135,6 +135,11 @@ class Parameters:
     def spec(self, run: Run) -> ModelSpec:
         return self.specs[run.spec].variant(run.variant)
 
+    def budget(self, run: Run) -> Budget:
+        """What a run is allowed: its budget, with the tokens that its variant may say instead."""
+        budget, tokens = self.profile.budgets[run.budget], Variant.parse(run.variant).tokens
+        return budget if tokens is None else budget.model_copy(update={"tokens": tokens})
+
     def training(self, run: Run, chosen: Mapping[str, float] | None = None) -> Training:
         """How a run is trained: the profile's settings, those of its budget over them, then those of its variant.
 
@@ -205,6 +210,21 @@ class Parameters:
         keys = itertools.product(study.corpora, subsets, study.seeds)
         return [Run(corpus, study.spec, study.budget, variant, seed) for corpus, variant, seed in keys]
 
+    def sizes_runs(self) -> list[Run]:
+        """Runs of the sizes study, each spec from the smallest budget to the largest as they are listed, and from few tokens to many.
+
+        One that is trained on as many tokens as its budget says is that budget's `base` run.
+        """
+        study = self.profile.studies.sizes
+        if study is None:
+            return []
+        sizes = [(budget, self._trained_on(budget, tokens, study.tuned)) for budget in study.budgets for tokens in sorted(study.tokens)]
+        keys = itertools.product(study.corpora, study.specs, sizes, study.seeds)
+        return [Run(corpus, spec, *size, seed) for corpus, spec, size, seed in keys]
+
+    def _trained_on(self, budget: str, tokens: int, tuned: bool) -> str:
+        return str(Variant(tokens=None if tokens == self.profile.budgets[budget].tokens else tokens, tuned=tuned))
+
     def lengths_budget(self) -> Budget:
         """The budget of the sequence-length study: its context is the longest length, so that one model serves all."""
         study = self.profile.studies.lengths
@@ -213,7 +233,7 @@ class Parameters:
 
     def steps(self, run: Run) -> int:
         """Optimiser steps of a run."""
-        budget = self.profile.budgets[run.budget]
+        budget = self.budget(run)
         return -(-budget.tokens // (self.training(run).batch * budget.context))
 
     def runs(self) -> list[Run]:
@@ -222,7 +242,7 @@ class Parameters:
 
     def scored_runs(self) -> list[Run]:
         """Those of them that are scored on the whole validation split; trials are judged by what their trainings saw of it."""
-        return list(dict.fromkeys([*self.calibration_runs(), *self.comparison_runs(), *self.ablation_runs()]))
+        return list(dict.fromkeys([*self.calibration_runs(), *self.comparison_runs(), *self.ablation_runs(), *self.sizes_runs()]))
 
     def run(self, path: str) -> Run:
         """The run that `path` names; ValueError where its corpus, spec, budget or variant is not in these parameters."""

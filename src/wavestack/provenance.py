@@ -115,7 +115,7 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
             "fingerprint": mark,
             "inputs": {str(path): sha256(path) for path in inputs},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **_commit(),
+            **commit(),
             **machine(),
         },
     )
@@ -161,7 +161,7 @@ def _accelerator() -> str | None:
     return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
 
 
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
     """The commit, and whether code or parameters differ from it. Results (`reports/`) are written while running and do not count."""
     sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml"]
     try:

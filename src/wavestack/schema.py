@@ -297,6 +297,17 @@ class Ablation(Strict):
     tuned: bool = False  # every subset as the whole spec was tuned on the corpus
 
 
+class Sizes(Strict):
+    """Quality against size: every spec at several budgets, each of them trained on several numbers of tokens."""
+
+    corpora: Distinct[CorpusName]
+    specs: Distinct[SpecName]
+    budgets: Distinct[BudgetName]  # their own numbers of tokens are not read
+    tokens: Distinct[Positive]
+    seeds: Distinct[Seed]
+    tuned: bool = False  # each spec as it was tuned on the corpus, at all sizes
+
+
 class Lengths(Strict):
     """Time and memory of a training step against the sequence length, at a constant number of tokens a batch."""
 
@@ -321,6 +332,7 @@ class Studies(Strict):
     comparison: Comparison
     audit: Audit | None = None
     ablation: Ablation | None = None
+    sizes: Sizes | None = None
     lengths: Lengths | None = None
 
 

@@ -64,7 +64,7 @@ def train(parameters: Parameters, run: Run) -> Step:
     spec = parameters.spec(run)
     settings = {
         "spec": _spec(spec),
-        "budget": parameters.profile.budgets[run.budget].model_dump(mode="json", exclude={"training"}),
+        "budget": parameters.budget(run).model_dump(mode="json", exclude={"training"}),
         "vocabulary": parameters.tokenizer(run.corpus).size,
         "seed": run.seed,
         "training": parameters.training(run).model_dump(mode="json"),
@@ -82,6 +82,11 @@ def evaluate(parameters: Parameters, run: Run) -> Step:
         "device": parameters.training(run).device,
     }
     return _step(settings, ["wavestack.evaluation.run", *parameters.spec(run).entries])
+
+
+def open_test(parameters: Parameters, run: Run) -> Step:
+    """The test split: what evaluation reads, and the model that is tested."""
+    return _step({**evaluate(parameters, run).settings, "train": train(parameters, run).fingerprint}, ["wavestack.evaluation.opening"])
 
 
 def replay(parameters: Parameters, run: Run) -> Step:
@@ -121,8 +126,16 @@ def choose(parameters: Parameters, corpus: str, spec: str) -> Step:
 
 def study(parameters: Parameters, name: str) -> Step:
     """The analysis of a study: which results it puts together."""
+    name = "comparison" if name == "test" else name  # the same on another split
     chosen = getattr(parameters.profile.studies, name)
-    return _step({"study": chosen.model_dump(mode="json")}, [f"wavestack.studies.{name}"])
+    settings, entries = {"study": chosen.model_dump(mode="json")}, [f"wavestack.studies.{name}"]
+    if name == "sizes":  # counts the FLOPs of built models
+        settings["specs"] = {spec: _spec(parameters.specs[spec]) for spec in chosen.specs}
+        settings["budgets"] = {
+            budget: parameters.profile.budgets[budget].model_dump(mode="json", exclude={"training"}) for budget in chosen.budgets
+        }
+        entries += [entry for spec in chosen.specs for entry in parameters.specs[spec].entries]
+    return _step(settings, entries)
 
 
 def findings(parameters: Parameters) -> Step:

@@ -95,6 +95,25 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, tmp_path):
+    """Everything else is there already; nothing that is asked for without its name opens them, even where they were opened before."""
+    project = tmp_path / "opened"
+    shutil.copytree(finished, project)
+    jobs = planned(project, "test")
+    assert jobs["open"] == {f"the test split to pydocs/{spec}/tiny/base/seed0" for spec in ("wavestack", "transformer")}
+    assert "train" not in jobs
+    done = snakemake(project, "--cores", "2", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len((project / "reports" / "openings.csv").read_text().splitlines()) == 1 + 2
+    tested = json.loads((project / "reports/tiny/studies/test.json").read_text())
+    assert {row["spec"] for row in tested["rows"]} == {"wavestack", "transformer"}
+    assert set(planned(project)) >= {"findings", "report"}
+    edit(project, "lanes/wavelet.py", "numpy.array(filters.dec_hi) / 2**0.5", "numpy.array(filters.dec_hi) / 3**0.5")
+    changed = planned(project)
+    assert "train" in changed
+    assert "open" not in changed
+
+
 @pytest.mark.parametrize("option", [["--rulegraph"], ["--dag"], ["--summary"], ["--lint"]])
 def test_questions_about_the_workflow_are_answered(finished, option):
     done = snakemake(finished, *option)

@@ -39,6 +39,7 @@ RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
 LENGTHS = PARAMETERS.profile.studies.lengths.lengths if PARAMETERS.profile.studies.lengths else []
 STUDIES = PARAMETERS.studies
+OPENINGS = [path for path in ["reports/openings.csv"] if Path(path).is_file()]  # of test splits: a row more when one was scored
 BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
 ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without
 LENGTHS_MODELS = (
@@ -97,10 +98,18 @@ def results_of(study):
             *expand("{data}/runs/{run}/rows.parquet", data=DATA, run=runs),
             *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["replay.json", "training.json"]),
         ]
+    if study == "test":
+        runs = PARAMETERS.comparison_runs()
+        return [
+            *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["test.json", "train.timing.json"]),
+            *expand("{data}/runs/{run}/test.parquet", data=DATA, run=runs),
+            *([f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []),
+        ]
     runs = {
         "calibration": PARAMETERS.calibration_runs(),
         "comparison": PARAMETERS.comparison_runs(),
         "ablation": PARAMETERS.ablation_runs(),
+        "sizes": PARAMETERS.sizes_runs(),
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
     if study in ("comparison", "ablation"):

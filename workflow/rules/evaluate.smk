@@ -1,4 +1,4 @@
-# Measures of every run, under one context rule; and of the audit's runs as they were published.
+# Measures of every run, under one context rule: on validation, and on test once specs are frozen; of the audit's as they were published.
 
 
 rule evaluate:
@@ -41,6 +41,48 @@ rule evaluate:
         "evaluate {params.run}"
     shell:
         "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
+# Wanted by the target `test` alone, once specs are frozen.
+rule open_test:
+    input:
+        expand(
+            "{data}/tokens/{{corpus}}/test.{kind}",
+            data=DATA,
+            kind=["tokens", "documents.parquet"],
+        ),
+        expand(
+            "{data}/runs/{run}/{file}",
+            data=DATA,
+            run=RUN,
+            file=["best.safetensors", "best.json"],
+        ),
+        f"{REPORTS}/runs/{RUN}/training.json",
+        tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
+    output:
+        documents=f"{DATA}/runs/{RUN}/test.parquet",
+        metrics=f"{REPORTS}/runs/{RUN}/test.json",
+    log:
+        f"{LOGS}/open_test/{RUN}.log",
+    benchmark:
+        f"{LOGS}/open_test/{RUN}.jsonl"
+    threads: PARAMETERS.profile.training.threads
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        profile=PROFILE,
+        run=lambda w: str(run_of(w)),
+        tokens=subpath(input.tokens, parent=True),
+        data=subpath(output.documents, parent=True),
+        reports=subpath(output.metrics, parent=True),
+        settings=lambda w: steps.open_test(PARAMETERS, run_of(w)).settings,
+        fingerprint=lambda w: steps.open_test(PARAMETERS, run_of(w)).fingerprint,
+    message:
+        "open the test split to {params.run}"
+    shell:
+        "wavestack open-test {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 

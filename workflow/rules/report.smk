@@ -14,6 +14,7 @@ rule report:
         f"{REPORTS}/budget/ledger.json",
         expand("{reports}/contract/{model}.json", reports=REPORTS, model=MODELS),
         BENCHMARKS,
+        OPENINGS,
         template="src/wavestack/report/page.html.j2",
     output:
         directory(f"{REPORTS}/figures"),

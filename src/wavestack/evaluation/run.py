@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy
+import pandas
 import torch
 
 from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import read_json, write_csv, write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import available
-from wavestack.evaluation.likelihood import by_document, scored_windows, summary
+from wavestack.evaluation.likelihood import Window, by_document, scored_windows, summary
 from wavestack.evaluation.slices import by_slice
 from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import load_model
-
-SPLIT = "valid"  # test stays closed until a spec is frozen
 
 
 def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path) -> dict[str, Any]:
@@ -28,15 +28,28 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     Returns:
         The content of `metrics.json`. A run that diverged is not scored, and says so.
     """
+    split = TokenFile.open(tokens, "valid")
+    metrics, losses, scored = score(parameters, run, split, data, reports)
+    slices = by_slice(split, scored, TokenFile.open(tokens, "train").counts())
+    write_csv(reports / "slices.csv", slices.to_dict("records"), list(slices))
+    with written_atomically(data / "documents.parquet") as temporary:
+        losses.to_parquet(temporary, index=False)
+    metrics["split"] = "valid"
+    write_json(reports / "metrics.json", metrics)
+    return metrics
+
+
+def score(
+    parameters: Parameters, run: Run, split: TokenFile, data: Path, reports: Path
+) -> tuple[dict[str, Any], pandas.DataFrame, list[tuple[Window, numpy.ndarray]]]:
+    """What is known of the best checkpoint of a run on a split; its losses by document, and by window. Of a run that diverged, none."""
     keep_freed_memory()
     training = read_json(reports / "training.json")
-    split = TokenFile.open(tokens, SPLIT)
     model = load_model(data / "best")
     total, non_embedding = model.parameter_counts()
     metrics = {
         "status": training["status"],
         "reason": training["reason"],
-        "split": SPLIT,
         "parameters": total,
         "non_embedding_parameters": non_embedding,
         "training_tokens": training["tokens"],
@@ -52,9 +65,4 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
     losses = by_document(split, documents, scored)
     if len(losses):
         metrics |= summary(losses, parameters.corpora[run.corpus].words != "none")
-    slices = by_slice(split, scored, TokenFile.open(tokens, "train").counts())
-    write_csv(reports / "slices.csv", slices.to_dict("records"), list(slices))
-    with written_atomically(data / "documents.parquet") as temporary:
-        losses.to_parquet(temporary, index=False)
-    write_json(reports / "metrics.json", metrics)
-    return metrics
+    return metrics, losses, scored

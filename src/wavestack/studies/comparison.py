@@ -13,11 +13,11 @@ from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
 from wavestack.statistics import SEEDS, Interval, Paired
 from wavestack.studies.calibration import uncalibrated
-from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
+from wavestack.studies.results import COLUMNS, Split, document_nats, means, require_equal_budgets, run_row
 
 
-def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
-    """Put the runs' measures together into `studies/comparison.json` and `.csv`.
+def write_comparison(parameters: Parameters, data: Path, reports: Path, split: Split = "valid") -> dict[str, Any]:
+    """Put the runs' measures together into `studies/comparison.json` and `.csv`, or those of the test split into `studies/test.json`.
 
     All pairs of specs on all corpora are one family: their intervals hold together (Holm).
 
@@ -30,7 +30,7 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[
     """
     study = parameters.profile.studies.comparison
     runs = parameters.comparison_runs()
-    rows = [run_row(run, reports) for run in runs]
+    rows = [run_row(run, reports, split) for run in runs]
     require_equal_budgets(rows)
     by_run = dict(zip(runs, rows, strict=True))
     pairs = [(corpus, spec, against) for corpus in study.corpora for spec, against in combinations(study.specs, 2)]
@@ -38,15 +38,16 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path) -> dict[
     for corpus, spec, against in pairs:
         ours, theirs = ([run for run in runs if (run.corpus, run.spec) == (corpus, name)] for name in (spec, against))
         entries.append({"corpus": corpus, "spec": spec, "against": against, **_points(ours, theirs, by_run)})
-        differences.append(_paired(ours, theirs, data) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
+        differences.append(_paired(ours, theirs, data, split) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
     uncertain = uncalibrated(parameters, reports)
     for entry, difference, sure in zip(entries, differences, statistics.family(differences), strict=True):
         entry |= _nothing(entry) if difference is None or sure is None else _judged(difference, sure, uncertain)
     sides = [[run for run in runs if (run.corpus, run.spec) == side] for side in product(study.corpora, study.specs)]
-    slices = [row for side in sides for row in _slices(side, reports)]
+    slices = [row for side in sides for row in _slices(side, reports)] if split == "valid" else []
     result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries, "slices": slices}
-    write_json(reports / "studies" / "comparison.json", result)
-    write_csv(reports / "studies" / "comparison.csv", rows, COLUMNS)
+    name = "comparison" if split == "valid" else "test"
+    write_json(reports / "studies" / f"{name}.json", result)
+    write_csv(reports / "studies" / f"{name}.csv", rows, COLUMNS)
     return result
 
 
@@ -72,9 +73,9 @@ def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str
     return {"seeds": [run.seed for run in ours], "nats": nats, "perplexity_percent": percent}
 
 
-def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path) -> Paired | None:
+def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path, split: Split) -> Paired | None:
     """The difference over seeds and documents; None where there is one document, which says nothing of others."""
-    nats, tokens = document_nats([*ours, *theirs], data)
+    nats, tokens = document_nats([*ours, *theirs], data, split)
     return statistics.paired(nats[: len(ours)], nats[len(ours) :], tokens) if len(tokens) > 1 else None
 
 

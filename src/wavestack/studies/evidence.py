@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas
 
+from wavestack import steps
 from wavestack.artifacts import read_json
 from wavestack.params import Parameters
 from wavestack.statistics import percent
@@ -46,6 +47,15 @@ class Results:
         asked_for = getattr(self.parameters.profile.studies, name, None) is not None
         path = self.reports / "studies" / f"{name}.json"
         return read_json(path) if asked_for and path.is_file() else None
+
+    def tested(self) -> Any:
+        """The comparison on the test split; None where it was not opened, or to other models or by other code than today's."""
+        content = read_json(path) if (path := self.reports / "studies/test.json").is_file() else None
+        for run in self.parameters.comparison_runs() if content else []:
+            made = self.reports / "runs" / str(run) / "test.provenance.json"
+            if not made.is_file() or read_json(made)["fingerprint"] != steps.open_test(self.parameters, run).fingerprint:
+                return None
+        return content
 
     def benchmark(self, name: str) -> list[dict[str, Any]]:
         """The rows of a benchmark; none where it was not run."""
@@ -87,19 +97,24 @@ def difference(content: Mapping[str, Any], corpus: str, ours: str, theirs: str) 
 
 
 def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, limit: float, decides: bool) -> list[Evidence]:
-    """What the comparison says of the claim that our perplexity is less than `limit` percent above theirs, corpus by corpus."""
-    content, study = results.study("comparison"), results.parameters.profile.studies.comparison
+    """What the comparison says of the claim that our perplexity is less than `limit` percent above theirs, corpus by corpus.
+
+    Where the test split was opened it decides, and validation, on which models were chosen, stands beside it.
+    """
+    validated, tested = results.study("comparison"), results.tested()
+    trained = "each tuned by the same trials" if results.parameters.profile.studies.comparison.tuned else "the same training"
     found = []
     for corpus in corpora:
-        entry = difference(content, corpus, ours, theirs) if content else None
-        if entry is None:
-            continue
-        missing = entry["reason"] if entry["verdict"] == "undecided" else None
-        verdict, reason = judged(entry["low_percent"], entry["high_percent"], limit, missing)
-        tuned = "each tuned by the same trials" if study.tuned else "the same training"
-        protocol = f"{corpus}: {ours} against {theirs}, equal parameters and tokens, {tuned}, whole validation split"
-        values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
-        found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, "studies/comparison.json", decides))
+        for content, split, file in ((tested, "test", "studies/test.json"), (validated, "validation", "studies/comparison.json")):
+            entry = difference(content, corpus, ours, theirs) if content else None
+            if entry is None:
+                continue
+            missing = entry["reason"] if entry["verdict"] == "undecided" else None
+            verdict, reason = judged(entry["low_percent"], entry["high_percent"], limit, missing)
+            protocol = f"{corpus}: {ours} against {theirs}, equal parameters and tokens, {trained}, whole {split} split"
+            values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
+            last = content is tested or tested is None
+            found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, file, decides and last))
     return found
 
 

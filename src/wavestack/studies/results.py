@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, geometric_mean
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import pandas
@@ -12,6 +12,9 @@ import pandas
 from wavestack.artifacts import read_json
 from wavestack.params import Run
 
+Split = Literal["valid", "test"]
+MEASURED = {"valid": "metrics.json", "test": "test.json"}
+DOCUMENTS = {"valid": "documents.parquet", "test": "test.parquet"}
 # What a study's table says of a run, beside which run it is.
 MEASURES = (
     "status",
@@ -30,20 +33,20 @@ MEASURES = (
 COLUMNS = ("corpus", "spec", "budget", "variant", "seed", *MEASURES)
 
 
-def run_row(run: Run, reports: Path) -> dict[str, Any]:
+def run_row(run: Run, reports: Path, split: Split = "valid") -> dict[str, Any]:
     """One run as a row of COLUMNS; a measure that a diverged run does not have is None. Seconds are those of training steps."""
     folder = reports / "runs" / str(run)
-    found = {**read_json(folder / "metrics.json"), **read_json(folder / "train.timing.json")["training"]}
+    found = {**read_json(folder / MEASURED[split]), **read_json(folder / "train.timing.json")["training"]}
     return {**asdict(run), **{measure: found.get(measure) for measure in MEASURES}}
 
 
-def document_nats(runs: Sequence[Run], data: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
+def document_nats(runs: Sequence[Run], data: Path, split: Split = "valid") -> tuple[numpy.ndarray, numpy.ndarray]:
     """Nats of each document under runs that are compared, runs x documents, and the documents' tokens.
 
     Raises:
         ValueError: one was scored on other documents than another.
     """
-    scored = [pandas.read_parquet(data / "runs" / str(run) / "documents.parquet").sort_values("document") for run in runs]
+    scored = [pandas.read_parquet(data / "runs" / str(run) / DOCUMENTS[split]).sort_values("document") for run in runs]
     tokens = scored[0]["tokens"].to_numpy()
     for run, losses in zip(runs, scored, strict=True):
         if list(losses["tokens"]) != list(tokens):

@@ -14,8 +14,7 @@ from wavestack.variants import Variant
 
 def architecture_of(parameters: Parameters, run: Run) -> Architecture:
     """What a run trains."""
-    budget = parameters.profile.budgets[run.budget]
-    return Architecture(parameters.spec(run), budget, parameters.tokenizer(run.corpus).size)
+    return Architecture(parameters.spec(run), parameters.budget(run), parameters.tokenizer(run.corpus).size)
 
 
 def train_run(

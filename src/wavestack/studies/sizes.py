@@ -1,0 +1,129 @@
+"""Quality against size: loss over parameters, training tokens and FLOPs, and who leads where both had as many of either.
+
+A training step costs three times its forward pass (the backward pass does each matrix product twice: Kaplan et al. 2020, arXiv:2001.08361).
+FLOPs are counted from the built modules, the output layer and what lanes or attention do over the sequence included.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from math import log
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy
+import torch
+
+from wavestack import budget as budgets
+from wavestack import statistics
+from wavestack.artifacts import write_csv, write_json
+from wavestack.lanes.lane import Lane
+from wavestack.params import Parameters, Run
+from wavestack.studies.results import COLUMNS, run_row
+
+STEP = 3  # forward passes that a training step costs
+SIZED = (*COLUMNS, "training_flops")
+Curve = Sequence[tuple[float, float]]  # FLOPs of training and nats a token, from few to many
+
+
+def write_sizes(parameters: Parameters, reports: Path) -> dict[str, Any]:
+    """Write `studies/sizes.json` and `.csv`.
+
+    Returns:
+        rows: a run each, with the FLOPs of its training. costs: of each model, FLOPs a token of the forward pass, and on what.
+        equal_size: our loss minus theirs at each budget and number of tokens. equal_flops: the same at as many FLOPs of training, each
+        side at the size that is best for them. Ours is the spec that the study names first.
+    """
+    study = parameters.profile.studies.sizes
+    assert study is not None
+    costs = [_cost(parameters, *model) for model in product(study.corpora, study.specs, study.budgets)]
+    forward = {(cost["corpus"], cost["spec"], cost["budget"]): cost["flops_per_token"] for cost in costs}
+    rows = []
+    for run in parameters.sizes_runs():
+        row = run_row(run, reports)
+        rows.append(row | {"training_flops": STEP * forward[run.corpus, run.spec, run.budget] * row["training_tokens"]})
+    ours, *others = study.specs
+    equal_size, equal_flops = [], []
+    for corpus, theirs in product(study.corpora, others):
+        pair = {"corpus": corpus, "spec": ours, "against": theirs}
+        equal_size += [{**pair, **found} for found in _at_equal_size(parameters, rows, corpus, ours, theirs)]
+        curves = [_curves(rows, corpus, spec) for spec in (ours, theirs)]
+        equal_flops += [{**pair, **found} for found in at_equal_flops(*curves)]
+    result = {"rows": rows, "costs": costs, "equal_size": equal_size, "equal_flops": equal_flops}
+    write_json(reports / "studies" / "sizes.json", result)
+    write_csv(reports / "studies" / "sizes.csv", rows, SIZED)
+    return result
+
+
+def _cost(parameters: Parameters, corpus: str, spec: str, budget: str) -> dict[str, Any]:
+    """FLOPs a token of the forward pass over a whole context, and of them the output layer's and the lanes' (or attention's) own."""
+    sizes, vocabulary = parameters.profile.budgets[budget], parameters.tokenizer(corpus).size
+    with torch.device("meta"):  # shapes without memory
+        model = budgets.build(parameters.specs[spec], sizes, vocabulary)
+    context = sizes.context
+    over_sequence = sum(module.flops(context) for module in model.modules() if isinstance(module, Lane))
+    total, non_embedding = model.parameter_counts()
+    return {
+        "corpus": corpus,
+        "spec": spec,
+        "budget": budget,
+        "parameters": total,
+        "non_embedding_parameters": non_embedding,
+        "flops_per_token": model.flops(context) / context,
+        "of_the_output_layer": 2.0 * vocabulary * sizes.hidden,
+        "over_the_sequence": over_sequence / context,
+    }
+
+
+def _at_equal_size(
+    parameters: Parameters, rows: Sequence[Mapping[str, Any]], corpus: str, ours: str, theirs: str
+) -> Iterable[dict[str, Any]]:
+    study = parameters.profile.studies.sizes
+    assert study is not None
+    found = {Run(*(row[key] for key in ("corpus", "spec", "budget", "variant", "seed"))): row for row in rows}
+    runs = {spec: [run for run in parameters.sizes_runs() if (run.corpus, run.spec) == (corpus, spec)] for spec in (ours, theirs)}
+    by_place: dict[tuple[str, int], list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    for own, other in zip(runs[ours], runs[theirs], strict=True):
+        assert (own.budget, own.variant, own.seed) == (other.budget, other.variant, other.seed)
+        by_place.setdefault((own.budget, parameters.budget(own).tokens), []).append((found[own], found[other]))
+    for (budget, tokens), pairs in by_place.items():
+        lost = any(row["nats_per_token"] is None for pair in pairs for row in pair)
+        nats = None if lost else [own["nats_per_token"] - other["nats_per_token"] for own, other in pairs]
+        percent = None if nats is None else statistics.percent(fmean(nats))
+        seeds = [own["seed"] for own, _ in pairs]
+        yield {"budget": budget, "tokens": tokens, "seeds": seeds, "nats": nats, "perplexity_percent": percent}
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], corpus: str, spec: str) -> list[Curve]:
+    """A curve a budget, of the means over seeds; a number of tokens at which a run diverged is left out."""
+    points: dict[str, dict[float, list[float | None]]] = {}
+    for row in (row for row in rows if (row["corpus"], row["spec"]) == (corpus, spec)):
+        points.setdefault(row["budget"], {}).setdefault(row["training_flops"], []).append(row["nats_per_token"])
+    return [
+        sorted((flops, fmean(nats)) for flops, nats in curve.items() if None not in nats)  # type: ignore[arg-type]
+        for curve in points.values()
+    ]
+
+
+def at_equal_flops(ours: Sequence[Curve], theirs: Sequence[Curve]) -> list[dict[str, float]]:
+    """The difference of the lower envelopes of two sets of curves, at each FLOPs of ours that both reach.
+
+    Between two points of a curve nats are linear in the logarithm of the FLOPs.
+
+    Returns:
+        training_flops, ours, theirs (nats a token), nats (ours minus theirs), perplexity_percent.
+    """
+    found = []
+    for flops in sorted({flops for curve in ours for flops, _ in curve}):
+        own, other = _envelope(ours, flops), _envelope(theirs, flops)
+        if own is not None and other is not None:
+            row = {"training_flops": flops, "ours": own, "theirs": other, "nats": own - other}
+            found.append(row | {"perplexity_percent": statistics.percent(own - other)})
+    return found
+
+
+def _envelope(curves: Sequence[Curve], flops: float) -> float | None:
+    """The lowest loss that any size has after so many FLOPs; None where none of them was trained for so many."""
+    reached = [curve for curve in curves if curve and curve[0][0] <= flops <= curve[-1][0]]
+    losses = [float(numpy.interp(log(flops), [log(x) for x, _ in curve], [nats for _, nats in curve])) for curve in reached]
+    return min(losses, default=None)

@@ -1,0 +1,90 @@
+"""Quality against size on results written by hand."""
+
+from math import exp, log
+
+import pytest
+
+from wavestack.artifacts import read_json, write_json
+from wavestack.reading import load
+from wavestack.studies.sizes import STEP, at_equal_flops, write_sizes
+
+SIZES = [
+    "budgets.large={hidden: 32, blocks: 2, context: 64, parameters: 60_000, tokens: 40_960}",
+    "studies.sizes={corpora: [pydocs], specs: [wavestack, transformer], budgets: [tiny, large], tokens: [20_480, 10_240], seeds: [0, 1]}",
+]
+
+
+@pytest.fixture
+def parameters():
+    return load("params/smoke.yaml", SIZES)
+
+
+def test_every_size_is_trained_on_every_number_of_tokens(parameters):
+    runs = [f"{run.budget}/{run.variant}" for run in parameters.sizes_runs() if (run.spec, run.seed) == ("wavestack", 0)]
+    assert runs == ["tiny/tokens=10240", "tiny/base", "large/tokens=10240", "large/tokens=20480"]  # tiny has 20,480 of its own
+    assert len(parameters.sizes_runs()) == 4 * 2 * 2
+    assert set(parameters.sizes_runs()) <= set(parameters.scored_runs())
+    few, own = parameters.sizes_runs()[0], parameters.sizes_runs()[2]
+    assert (parameters.budget(few).tokens, parameters.budget(own).tokens) == (10_240, 20_480)
+    assert parameters.steps(few) * 2 == parameters.steps(own)
+
+
+def nats(run, tokens):
+    """WaveStack is ahead by 0.1 when small and by 0.3 when large, give or take 0.01 a seed."""
+    ahead = {"tiny": 0.1, "large": 0.3}[run.budget] + 0.01 * run.seed if run.spec == "wavestack" else 0
+    return 5 - 0.2 * log(tokens / 10_240) - ahead
+
+
+def write_results(parameters, reports, diverged=()):
+    for run in parameters.sizes_runs():
+        tokens = parameters.budget(run).tokens
+        status = "diverged" if str(run) in diverged else "ok"
+        metrics = {"status": status, "training_tokens": tokens, "nats_per_token": None if status == "diverged" else nats(run, tokens)}
+        write_json(reports / "runs" / str(run) / "metrics.json", metrics)
+        write_json(reports / "runs" / str(run) / "train.timing.json", {"training": {"seconds": 1.0, "tokens_per_second": 1.0}})
+
+
+def test_who_leads_at_equal_size(parameters, tmp_path):
+    write_results(parameters, tmp_path)
+    found = write_sizes(parameters, tmp_path)["equal_size"]
+    assert [(row["budget"], row["tokens"]) for row in found] == [("tiny", 10_240), ("tiny", 20_480), ("large", 10_240), ("large", 20_480)]
+    assert found[2]["nats"] == pytest.approx([-0.3, -0.31])
+    assert found[2]["perplexity_percent"] == pytest.approx(100 * (exp(-0.305) - 1))
+    assert found == read_json(tmp_path / "studies" / "sizes.json")["equal_size"]
+
+
+def test_a_diverged_run_has_no_difference_and_is_on_no_curve(parameters, tmp_path):
+    write_results(parameters, tmp_path, diverged=["pydocs/transformer/large/tokens=20480/seed1"])
+    found = write_sizes(parameters, tmp_path)
+    assert [row["nats"] is None for row in found["equal_size"]] == [False, False, False, True]
+    assert all(row["theirs"] > 4 for row in found["equal_flops"])
+
+
+def test_flops_of_training_are_three_forward_passes_of_every_token(parameters, tmp_path):
+    """The transformer's, by hand: four matrices of attention, three of the MLP, the output layer, and scores and sums of half a context."""
+    write_results(parameters, tmp_path)
+    found = write_sizes(parameters, tmp_path)
+    cost = next(row for row in found["costs"] if (row["spec"], row["budget"]) == ("transformer", "large"))
+    vocabulary, hidden, context = parameters.tokenizer("pydocs").size, 32, 64
+    assert cost["of_the_output_layer"] == 2 * vocabulary * hidden
+    assert cost["over_the_sequence"] == 2 * (2 * 2 * hidden * (context + 1) / 2)  # two blocks
+    norms = 5 * hidden + 2 * 2 * 32  # of the stream, and of queries and keys
+    matrices = 2 * (cost["non_embedding_parameters"] - norms)
+    assert cost["flops_per_token"] == matrices + cost["of_the_output_layer"] + cost["over_the_sequence"]
+    row = next(row for row in found["rows"] if (row["spec"], row["budget"], row["variant"]) == ("transformer", "large", "tokens=10240"))
+    assert row["training_flops"] == STEP * cost["flops_per_token"] * 10_240
+
+
+def test_curves_that_cross_are_compared_where_both_reach():
+    """Between 1 and 100 FLOPs theirs falls from 4 to 2, by one each factor of ten; the larger size is better from 10 on."""
+    ours, theirs = [[(10.0, 3.5), (1000.0, 1.0)]], [[(1.0, 4.0), (100.0, 2.0)], [(10.0, 2.5), (100.0, 1.0)]]
+    (row,) = at_equal_flops(ours, theirs)
+    assert row == {"training_flops": 10.0, "ours": 3.5, "theirs": 2.5, "nats": 1.0, "perplexity_percent": pytest.approx(100 * (exp(1) - 1))}
+    (turned, last) = at_equal_flops(theirs, [[(10.0, 3.5), (1000.0, 1.5)]])
+    assert (turned["training_flops"], turned["nats"]) == (10.0, -1.0)
+    assert last["theirs"] == pytest.approx(2.5)  # half way between, in the logarithm
+
+
+def test_nothing_is_compared_where_one_side_was_not_trained_for_so_many():
+    assert at_equal_flops([[(1.0, 3.0), (2.0, 2.0)]], [[(3.0, 2.0), (4.0, 1.0)]]) == []
+    assert at_equal_flops([[]], [[(3.0, 2.0)]]) == []

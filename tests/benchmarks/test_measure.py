@@ -5,7 +5,7 @@ import pytest
 from measure import Case, Spread
 
 from wavestack.artifacts import read_json
-from wavestack.report.tables import OF_A_BENCHMARK
+from wavestack.report.sections.speed import OF_A_BENCHMARK
 
 
 def test_spread_is_median_and_quartiles():

@@ -19,7 +19,7 @@ from wavestack.artifacts import read_json
 from wavestack.lanes.chebyshev import Chebyshev
 from wavestack.lanes.fourier import Fourier
 from wavestack.params import ModelSpec
-from wavestack.report import tables
+from wavestack.report.sections import speed
 
 ROOT = Path(__file__).parents[2]
 QUICK = ROOT / "params/quick.yaml"
@@ -52,7 +52,7 @@ def test_a_script_writes_rows_whose_ratios_are_those_of_its_medians(name, tmp_pa
     assert made["command"].startswith(f"python benchmarks/{name}.py")
     assert {f"benchmarks/{name}.py", "benchmarks/measure.py"} <= set(made["inputs"])
     assert made["settings"]["about"].endswith(".")
-    assert len(tables.benchmark(frame.astype("object").where(frame.notna(), None).to_dict("records")).rows) == len(compared)
+    assert len(speed.table(frame.astype("object").where(frame.notna(), None).to_dict("records")).rows) == len(compared)
 
 
 @pytest.mark.parametrize("order", [1, 4, 64])

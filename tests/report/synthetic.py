@@ -9,7 +9,7 @@ from typing import Any
 
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import ModelSpec, Parameters, Run
-from wavestack.report.tables import CHECKS
+from wavestack.report.sections.contract import CHECKS
 from wavestack.schema import Corpus, Profile
 
 SPECS = {

@@ -9,7 +9,7 @@ from synthetic import make_parameters, write_results
 from wavestack.artifacts import read_json, write_json
 from wavestack.params import Run
 from wavestack.report.page import write_report
-from wavestack.report.tables import CHECKS
+from wavestack.report.sections.contract import CHECKS
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 

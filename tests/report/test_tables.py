@@ -3,33 +3,48 @@
 from synthetic import benchmark_row, finding, length_row, run_row, worth
 
 from wavestack.params import Run
-from wavestack.report import tables
+from wavestack.report import provenance
+from wavestack.report.sections import (
+    ablation,
+    audit,
+    calibration,
+    comparison,
+    contract,
+    corpora,
+    ledger,
+    lengths,
+    slices,
+    speed,
+    tuning,
+    worths,
+)
+from wavestack.report.table import MISSING, Table, number, share, signed
 
 RUNS = [Run("pydocs", spec, "tiny", "base", seed) for spec in ("wavestack", "transformer") for seed in (0, 1)]
 
 
-def cells(table: tables.Table, row: int) -> dict[str, str]:
+def cells(table: Table, row: int) -> dict[str, str]:
     """A row by its columns' titles and units."""
     return {f"{c.title} {c.unit}".strip(): cell for c, cell in zip(table.columns, table.rows[row].cells, strict=True)}
 
 
 def test_numbers_have_separators_precision_and_a_true_minus():
-    assert tables.number(1234567.891, 2) == "1,234,567.89"
-    assert tables.number(-0.5, 1) == "−0.5"
-    assert tables.signed(0.06249, 4) == "+0.0625"
-    assert tables.signed(-3.14, 1, "%") == "−3.1%"
-    assert tables.number(None, 4) == tables.signed(None, 4) == tables.share(None) == tables.MISSING
+    assert number(1234567.891, 2) == "1,234,567.89"
+    assert number(-0.5, 1) == "−0.5"
+    assert signed(0.06249, 4) == "+0.0625"
+    assert signed(-3.14, 1, "%") == "−3.1%"
+    assert number(None, 4) == signed(None, 4) == share(None) == MISSING
 
 
 def test_a_small_share_is_not_shown_as_zero():
-    assert tables.share(0.0002) == "< 0.1%"
-    assert tables.share(0.0) == "0.0%"
-    assert tables.share(0.0321) == "3.2%"
+    assert share(0.0002) == "< 0.1%"
+    assert share(0.0) == "0.0%"
+    assert share(0.0321) == "3.2%"
 
 
 def test_comparison_shows_every_seed_and_the_files_mean():
     mean = {**run_row(RUNS[0]), "seeds": [0, 1], "nats_per_token": 4.26253, "perplexity": 7654.321}
-    table = tables.comparison({"rows": [run_row(run) for run in RUNS], "means": [mean]}, RUNS, {})
+    table = comparison.table({"rows": [run_row(run) for run in RUNS], "means": [mean]}, RUNS, {})
     assert [row.kind for row in table.rows] == ["", "", "mean", "", "", "mean"]
     first = cells(table, 0)
     assert (first["model"], first["seed"], first["parameters"], first["training tokens"]) == ("wavestack", "0", "1,062,144", "1,501,184")
@@ -43,7 +58,7 @@ def test_comparison_shows_every_seed_and_the_files_mean():
 
 def test_comparison_shows_diverged_missing_and_unexpected_runs():
     rows = [run_row(RUNS[0], diverged=True), run_row(Run("pydocs", "retnet", "tiny", "base", 0))]
-    table = tables.comparison({"rows": rows, "means": []}, RUNS[:2], {RUNS[0]: "loss is nan"})
+    table = comparison.table({"rows": rows, "means": []}, RUNS[:2], {RUNS[0]: "loss is nan"})
     assert [row.cells[:2] for row in table.rows if row.kind != "mean"] == [
         ("wavestack", "0, diverged"),
         ("wavestack", "1, missing"),
@@ -57,8 +72,8 @@ def test_comparison_shows_diverged_missing_and_unexpected_runs():
 
 def test_what_is_undecided_says_why():
     entry = {"verdict": "undecided", "reason": "2 seeds give points, no interval"}
-    assert tables.verdict(entry) == "undecided: 2 seeds give points, no interval"
-    assert tables.verdict({"verdict": "supported", "reason": ""}) == "supported"
+    assert comparison.verdict(entry) == "undecided: 2 seeds give points, no interval"
+    assert comparison.verdict({"verdict": "supported", "reason": ""}) == "supported"
 
 
 def test_a_difference_without_all_of_its_pairs_names_the_seed():
@@ -66,7 +81,7 @@ def test_a_difference_without_all_of_its_pairs_names_the_seed():
         "corpus": "pydocs", "spec": "a", "against": "b", "seeds": [0, 1, 2], "nats": [0.25, None, -0.5], "perplexity_percent": None,
         "verdict": "undecided", "reason": "a run is missing or diverged",
     }  # fmt: skip
-    (row,) = tables.differences({"differences": [entry]}).rows
+    (row,) = comparison.differences({"differences": [entry]}).rows
     verdict = "undecided: a run is missing or diverged"
     assert row.cells == ("pydocs", "a − b", "+0.2500 (seed 0), – (seed 1), −0.5000 (seed 2)", *["–"] * 5, verdict)
 
@@ -78,7 +93,7 @@ def test_a_difference_with_its_interval():
         "verdict": "better", "reason": None,
     }  # fmt: skip
     more_text = entry | {"seeds_for_one_percent": None}
-    first, second = tables.differences({"differences": [entry, more_text]}).rows
+    first, second = comparison.differences({"differences": [entry, more_text]}).rows
     assert first.cells[3:] == ("−9.5%", "−12.3 to −7.0%", "97.5%", "0.0012", "4", "better")
     assert second.cells[-2] == "needs more text"
 
@@ -89,11 +104,11 @@ def test_slices_of_two_models_side_by_side():
         for spec, more in (("a", 0.0), ("b", 0.5))
         for kind, least, tokens, nats in (("seen", 1, 250, 4.0 + more), ("seen", 2, 750, 3.0), ("back", 0, 1000, 2.0))
     ]
-    table = tables.slices(rows, ["a", "b"])
+    table = slices.table(rows, ["a", "b"])
     assert table.rows[0].cells == ("tokens that are seen before it", "1", "25.0%", "4.000", "4.500", "−0.500")
     assert table.rows[1].cells[1:3] == ("2 to 3", "75.0%")
     assert table.rows[2].cells[1:] == ("0", "100.0%", "2.000", "2.000", "+0.000")
-    assert tables.slices(rows, ["a"]).rows[0].cells[3:] == ("4.000", "–")
+    assert slices.table(rows, ["a"]).rows[0].cells[3:] == ("4.000", "–")
 
 
 DIVERGED = {"status": "diverged", "reason": "nan"}
@@ -111,7 +126,7 @@ def choice(spec="wavestack", edges=()):
 
 
 def test_tuning_shows_every_trial_and_says_where_the_best_is_at_the_edge():
-    table = tables.tuning({"choices": [choice(edges=["learning_rate 0.01 is the smallest that was tried"])]})
+    table = tuning.table({"choices": [choice(edges=["learning_rate 0.01 is the smallest that was tried"])]})
     assert [row.cells[-2:] for row in table.rows] == [("3.5000", "chosen"), ("–", "diverged")]
     assert [row.kind for row in table.rows] == ["mean", "failed"]
     assert table.notes == ("wavestack on pydocs: learning_rate 0.01 is the smallest that was tried, and what lies beyond was not tried",)
@@ -119,7 +134,7 @@ def test_tuning_shows_every_trial_and_says_where_the_best_is_at_the_edge():
 
 def test_calibration_says_whether_it_was_passed():
     row = {"corpus": "shakespeare", "spec": "transformer", "parameters": 1000, "training_tokens": 2000, "nats_per_token": 1.91}
-    (passed,), (failed,) = (tables.calibration({"row": row, "at_most": most, "passed": most > 1.91}).rows for most in (1.95, 1.9))
+    (passed,), (failed,) = (calibration.table({"row": row, "at_most": most, "passed": most > 1.91}).rows for most in (1.95, 1.9))
     assert passed.cells == ("shakespeare", "transformer", "1,000", "2,000", "1.9100", "1.95", "passed")
     assert (failed.cells[-1], failed.kind) == ("failed", "failed")
 
@@ -129,7 +144,7 @@ def test_ablation_has_every_subset_and_its_distance_from_all_lanes():
     runs = [Run("pydocs", "wavestack", "tiny", variant, 0) for variant in variants]
     rows = [run_row(runs[0]), run_row(runs[1], diverged=True), run_row(runs[3])]
     means = [{**row, "seeds": [0]} for row in rows]
-    table = tables.ablation({"rows": rows, "means": means}, "pydocs", variants, lanes, runs, {runs[1]: "nan"})
+    table = ablation.table({"rows": rows, "means": means}, "pydocs", variants, lanes, runs, {runs[1]: "nan"})
     assert [row.cells[0] for row in table.rows] == ["no lane", "fourier", "wavelet", "all lanes"]
     assert [row.kind for row in table.rows] == ["marked", "failed", "failed", "marked"]
     assert [cells(table, i)["nats ↓ seed 0"] for i in range(4)] == ["4.9500", "diverged", "missing", "4.2000"]
@@ -139,7 +154,7 @@ def test_ablation_has_every_subset_and_its_distance_from_all_lanes():
 
 def test_worths_of_lanes_and_pairs():
     lost = worth("x", ("b",), 0.0, [0]) | {"nats": None, "nats_per_token": None, "reason": "x/lanes=b/seed0 is missing or diverged"}
-    table = tables.worths([worth("x", ("a",), 0.25, [0, 1, 2], low=0.125), worth("x", ("a", "b"), -0.5, [0]), lost])
+    table = worths.table([worth("x", ("a",), 0.25, [0, 1, 2], low=0.125), worth("x", ("a", "b"), -0.5, [0]), lost])
     by_seed = "+0.2500 (seed 0), +0.2500 (seed 1), +0.2500 (seed 2)"
     assert table.rows[0].cells == ("a, alone", "+0.2500", by_seed, "+0.1250 to +0.3750", "95.0%")
     assert table.rows[1].cells == ("a with b, beyond both", "−0.5000", "−0.5000 (seed 0)", "–", "–")
@@ -155,7 +170,7 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
         "nats_low": None, "nats_high": None, "reason": None,
     }  # fmt: skip
     lost = dict.fromkeys(row) | {"corpus": "x", "kind": "alone", "mended": "scale", "ours": "a", "theirs": "b", "reason": "nan"}
-    table = tables.audit({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
+    table = audit.table({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
     assert [row.cells[0] for row in table.rows] == ["as published", "+ padding", "scale alone"]
     assert table.rows[0].cells[3:8] == ("42,339,715", "23,840,320", "0.7290", "1.0480", "−0.3190 (−0.330 to −0.308)")
     assert table.rows[0].cells[8:] == ("–", "–", "3.0000", "2.5000", "+0.5000")
@@ -165,7 +180,7 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
 
 def test_lengths_show_failed_and_missing_measurements():
     content = {"rows": [length_row("transformer", 4096), length_row("transformer", 16384)]}
-    table = tables.lengths(content, [("transformer", 4096), ("transformer", 8192)])
+    table = lengths.table(content, [("transformer", 4096), ("transformer", 8192)])
     good = cells(table, 0)
     # 4,096 tokens at 40,000 a second, times two: 0.2048 s, 20,000 tokens a second; 200 + 256 MiB
     assert (good["step ↓ s, median"], good["speed ↑ tokens/s"], good["peak memory ↓ MiB"]) == ("0.2048", "20,000", "456.0")
@@ -179,12 +194,12 @@ def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():
         "corpus": "c", "budget": "b", "spec": "s", "variant": "v", "vocabulary": 2048, "mlp": 3, "parameters": 1_005_000,
         "target_parameters": 1_000_000, "non_embedding_parameters": 783_000, "target_non_embedding_parameters": 800_000,
     }  # fmt: skip
-    table = tables.ledger({"rows": [row]})
+    table = ledger.table({"rows": [row]})
     assert table.rows[0].cells[8] == "+0.50%"
     assert table.rows[0].cells[-1] == "−2.12%"  # 783 / 800 = 0.97875
     assert table.rows[0].kind == "failed"
     assert table.notes == ("s/v on c is more than 1% off its target",)
-    own = tables.ledger({"rows": [row | {"mlp": None, "target_parameters": None, "target_non_embedding_parameters": None}]})
+    own = ledger.table({"rows": [row | {"mlp": None, "target_parameters": None, "target_non_embedding_parameters": None}]})
     assert own.rows[0].cells[5:] == ("–", "1,005,000", "–", "–", "783,000", "–", "–")
     assert own.rows[0].kind == ""
 
@@ -195,7 +210,7 @@ def test_contract_names_what_broke_and_what_is_missing():
         ("b", "tiny", "base"): {"findings": [finding("chunk carry", 2e-7), finding("chunk carry", 0.25, "bfloat16", passed=False)]},
         ("c", "tiny", "base"): None,
     }
-    table = tables.contract(contents)
+    table = contract.table(contents)
     assert [cells(table, i)["chunk carry"] for i in range(5)] == ["holds 2.0e-07", "holds 3.4e-03", "holds 2.0e-07", "BROKEN 2.5e-01", "–"]
     assert [row.cells[0] for row in table.rows] == ["a", "", "b", "", "c"]
     assert [cells(table, i)["precision"] for i in range(5)] == ["float32", "bfloat16", "float32", "bfloat16", "–"]
@@ -207,7 +222,7 @@ def test_contract_names_what_broke_and_what_is_missing():
 def test_contract_tells_a_declared_break_from_one_that_does_not_occur():
     occurs = finding("prefix consistency", 8.3e-3, declared=True)
     gone = finding("prefix consistency", 2e-7, passed=False, declared=True)
-    table = tables.contract({("a", "b", "base"): {"findings": [occurs]}, ("c", "b", "base"): {"findings": [gone]}})
+    table = contract.table({("a", "b", "base"): {"findings": [occurs]}, ("c", "b", "base"): {"findings": [gone]}})
     assert [cells(table, i)["prefix consistency"] for i in range(2)] == ["declared break 8.3e-03", "NO BREAK 2.0e-07"]
     assert [row.kind for row in table.rows] == ["marked", "failed"]
     assert [note.partition(",")[0] for note in table.notes] == ["c/base declares a break that does not occur"]
@@ -216,15 +231,15 @@ def test_contract_tells_a_declared_break_from_one_that_does_not_occur():
 def test_contract_shows_what_is_not_finite_as_broken():
     for declared in (False, True):
         nan = finding("chunk carry", 1.0, passed=False, declared=declared) | {"difference": None}
-        table = tables.contract({("a", "tiny", "base"): {"findings": [finding("chunk carry", 0.5, passed=False), nan]}})
+        table = contract.table({("a", "tiny", "base"): {"findings": [finding("chunk carry", 0.5, passed=False), nan]}})
         assert cells(table, 0)["chunk carry"] == "BROKEN, not finite"
         assert table.notes[1] == "a/base breaks chunk carry (float32) from position 7 on: looked ahead"
 
 
 def test_contract_has_all_checks_in_order_and_reads_older_files():
     old = [{"check": name, "passed": True, "difference": 0, "position": None, "detail": "x"} for name in ("my own", "parameter count")]
-    table = tables.contract({("a", "tiny", "base"): {"findings": old}})
-    assert [column.title for column in table.columns][4:] == [*tables.CHECKS, "my own"]
+    table = contract.table({("a", "tiny", "base"): {"findings": old}})
+    assert [column.title for column in table.columns][4:] == [*contract.CHECKS, "my own"]
     assert table.rows[0].cells[3:] == ("float32", *["–"] * 7, "holds 0", "holds 0")
 
 
@@ -236,7 +251,7 @@ def test_benchmark_shows_comparisons_with_their_verdicts():
         benchmark_row("a", 512, "others", 0.0625, **told, ratio=2.0),
         benchmark_row("b", 4096, "alone", 2**20, bytes=True),
     ]
-    table = tables.benchmark(rows)
+    table = speed.table(rows)
     assert [cells(table, i)["ours"] for i in range(3)] == ["ours", "others", "alone"]  # theirs stands in their rows
     ours = cells(table, 0)
     assert (ours["length tokens"], ours["median ↓ of ours"], ours["quartiles of ours"]) == ("512", "250.00 ms", "225.00 ms to 300.00 ms")
@@ -249,17 +264,17 @@ def test_benchmark_shows_comparisons_with_their_verdicts():
 
 def test_benchmark_without_a_bound_has_no_column_for_it():
     row = benchmark_row("a", 512, "ours", 1.0, against="x", against_median=1.0, ratio_of="cost", ratio=1.0, target="at most 1.1", met=True)
-    table = tables.benchmark([{key: value for key, value in row.items() if key != "bound"}])
+    table = speed.table([{key: value for key, value in row.items() if key != "bound"}])
     assert not [column.title for column in table.columns if "bound" in column.title]
     assert cells(table, 0)["result"] == "met"
 
 
 def test_provenance_marks_uncommitted_and_missing():
     made = {"commit": "a" * 40, "dirty": True, "fingerprint": "f", "finished": "t", "command": "wavestack train"}
-    table = tables.provenance({"x": (made, {"seconds": 1.25, "peak_memory_bytes": 3 * 2**20}), "y": (None, None)})
+    table = provenance.table({"x": (made, {"seconds": 1.25, "peak_memory_bytes": 3 * 2**20}), "y": (None, None)})
     assert table.rows[0].cells == ("x", "aaaaaaaaaa + uncommitted changes", "f", "t", "wavestack train", "1.2", "3")
     assert table.rows[1].cells[1] == "missing"
-    assert tables.commit({"commit": None, "dirty": None}) == "not a git checkout"
+    assert provenance.commit({"commit": None, "dirty": None}) == "not a git checkout"
 
 
 def test_corpora_show_their_source_sizes_and_overlap():
@@ -272,11 +287,11 @@ def test_corpora_show_their_source_sizes_and_overlap():
         "overlap": {"valid": {"document_share": 0.25, "ngram_share": None}, "test": {"document_share": 0.0, "ngram_share": 0.0321}},
     }
     encoded = {"tokenizer": {"kind": "bpe"}, "vocabulary": 2048, "splits": {"train": {"tokens": 12345}}}
-    (row,) = tables.sources({"x": manifest}, {"x": encoded}).rows
+    (row,) = corpora.sources({"x": manifest}, {"x": encoded}).rows
     assert row.cells == ("x", "hub (path a/b)", "c0ffee", "MIT", "none", "bpe", "2,048")
-    train, valid, test = tables.splits({"x": manifest}, {"x": encoded}).rows
+    train, valid, test = corpora.splits({"x": manifest}, {"x": encoded}).rows
     assert train.cells == ("x", "train", "4", "1,000", "–", "12,345", "25.0%", "–", "–")
     assert valid.cells[-2:] == ("25.0%", "–")
     assert test.cells[-2:] == ("0.0%", "3.2%")
-    lost = tables.sources({"x": None}, {"x": None})
+    lost = corpora.sources({"x": None}, {"x": None})
     assert lost.notes == ("corpora/x/manifest.json: missing", "tokens/x/manifest.json: missing")

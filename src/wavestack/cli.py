@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wavestack import steps
+from wavestack import openings, steps
 from wavestack.artifacts import write_json
 from wavestack.params import Parameters, Run
 from wavestack.provenance import recorded
@@ -247,7 +247,6 @@ def open_test(
 ) -> None:
     """Score a trained run of a frozen spec on the whole test split, and log that it was opened."""
     from wavestack.evaluation.opening import open_test as open_test_split
-    from wavestack.evaluation.opening import openings
 
     parameters = load(params, override)
     chosen = parameters.run(run)
@@ -255,7 +254,7 @@ def open_test(
     inputs = [tokens / "manifest.json", data / "best.json"]
     with _step("test", step, fingerprint, reports, inputs):
         open_test_split(parameters, chosen, tokens, data, reports, log, step.fingerprint)
-    times, models = openings(log, chosen.corpus)
+    times, models = openings.count(log, chosen.corpus)
     print(f"test split of {chosen.corpus}: opened {times} times, to {models} models")
 
 

@@ -4,7 +4,8 @@ import pandas
 import pytest
 
 from wavestack.evaluation import opening
-from wavestack.evaluation.opening import OPENINGS, open_test, openings
+from wavestack.evaluation.opening import open_test
+from wavestack.openings import COLUMNS, count
 from wavestack.params import Run
 from wavestack.reading import load
 
@@ -32,15 +33,15 @@ def test_an_opening_that_fails_is_logged_all_the_same(opened, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         opened(dirty=False)
     (row,) = pandas.read_csv(tmp_path / "openings.csv").to_dict("records")
-    assert list(row) == list(OPENINGS)
+    assert list(row) == list(COLUMNS)
     assert (row["profile"], row["run"], row["fingerprint"], row["commit"]) == ("smoke", str(RUN), "f1", "abc")
 
 
 def test_openings_are_counted_by_corpus_and_by_model(tmp_path):
     log = tmp_path / "openings.csv"
-    assert openings(log, "a") == (0, 0)
+    assert count(log, "a") == (0, 0)
     run, other, elsewhere = "a/x/b/base/seed0", "a/x/b/base/seed1", "aa/x/b/base/seed0"
     rows = [(run, "f1"), (run, "f1"), (run, "f2"), (other, "f1"), (elsewhere, "f1")]
     pandas.DataFrame(rows, columns=["run", "fingerprint"]).to_csv(log, index=False)
-    assert openings(log, "a") == (4, 3)
-    assert openings(log, "aa") == (1, 1)
+    assert count(log, "a") == (4, 3)
+    assert count(log, "aa") == (1, 1)

@@ -11,20 +11,30 @@ from wavestack.artifacts import write_csv, write_json
 from wavestack.params import ModelSpec, Parameters, Run
 from wavestack.report.sections.contract import CHECKS
 from wavestack.schema import Corpus, Profile
+from wavestack.studies.findings import write_findings
 
 SPECS = {
     "wavestack": ModelSpec("wavestack", {"lanes": {"chebyshev": {}, "fourier": {}, "wavelet": {}}, "mixer": "gated"}),
-    "transformer": ModelSpec("transformer", {"head_width": 32}),
+    "transformer": ModelSpec("transformer", {"head_width": 32, "convolution": 0}),
 }
 HASH = "0123456789abcdef" * 4
 
 
 def make_parameters(
-    corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, lengths: bool = True, seeds: tuple[int, ...] = (0, 1)
-) -> Parameters:
+    corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, sizes: bool = False, lengths: bool = True,
+    seeds: tuple[int, ...] = (0, 1),
+) -> Parameters:  # fmt: skip
     studies: dict[str, Any] = {"comparison": {"corpora": list(corpora), "specs": list(SPECS), "budget": "tiny", "seeds": list(seeds)}}
     if ablation:
         studies["ablation"] = {"corpora": [corpora[0]], "spec": "wavestack", "budget": "tiny", "seeds": list(seeds)}
+    if sizes:
+        studies["sizes"] = {
+            "corpora": [corpora[0]],
+            "specs": list(SPECS),
+            "budgets": ["tiny"],
+            "tokens": [750_000, 1_500_000],
+            "seeds": [0],
+        }
     if lengths:
         studies["lengths"] = {
             "specs": list(SPECS), "budget": "tiny", "vocabulary": 2048, "lengths": [256, 1024, 4096, 16384], "tokens": 4096
@@ -132,6 +142,9 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
         worths = [worth(runs[0].corpus, lanes, 0.25, study.seeds) for lanes in (("chebyshev",), ("fourier",), ("chebyshev", "fourier"))]
         write_json(reports / "studies/ablation.json", {"rows": rows, "means": means, "worths": worths})
         provenance(reports / "studies", "ablation")
+    if parameters.profile.studies.sizes:
+        write_json(reports / "studies/sizes.json", sized(parameters))
+        provenance(reports / "studies", "sizes")
     if parameters.profile.studies.lengths:
         rows = [length_row(spec, length) for length in parameters.profile.studies.lengths.lengths for spec in SPECS]
         write_json(reports / "studies/lengths.json", {"device": "cpu", "threads": 2, "rows": rows})
@@ -159,6 +172,8 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
     for corpus in parameters.profile.corpora:
         write_corpus(reports, corpus)
     write_benchmarks(reports.parent / "benchmarks")
+    write_findings(parameters, reports)
+    provenance(reports, "findings")
 
 
 def finding(check: str, difference: float, precision: str = "float32", passed: bool = True, declared: bool = False) -> dict[str, Any]:
@@ -214,6 +229,19 @@ def worth(corpus: str, lanes: tuple[str, ...], nats: float, seeds: list[int], lo
         "nats_per_token": nats, "reason": "too few seeds or documents for an interval" if low is None else None,
         "low": low, "high": high, "level": level,
     }  # fmt: skip
+
+
+def sized(parameters: Parameters) -> dict[str, Any]:
+    """As the sizes study writes it: of one pair and budget, on two numbers of tokens."""
+    rows = [run_row(run) | {"training_flops": 5e6 * parameters.budget(run).tokens} for run in parameters.sizes_runs()]
+    pair = {"corpus": parameters.profile.studies.sizes.corpora[0], "spec": "wavestack", "against": "transformer"}
+    equal = [{**pair, "budget": "tiny", "tokens": 750_000, "seeds": [0], "nats": [-0.125], "perplexity_percent": -11.75}]
+    equal.append({**pair, "budget": "tiny", "tokens": 1_500_000, "seeds": [0], "nats": None, "perplexity_percent": None})
+    flops = [{**pair, "training_flops": 7.5e12, "ours": 4.0, "theirs": 4.25, "nats": -0.25, "perplexity_percent": -22.12}]
+    cost = {"parameters": 1_062_144, "non_embedding_parameters": 800_000, "flops_per_token": 2e6}
+    cost |= {"of_the_output_layer": 5e5, "over_the_sequence": 2e5}
+    costs = [{"corpus": pair["corpus"], "spec": spec, "budget": "tiny", **cost} for spec in SPECS]
+    return {"rows": rows, "costs": costs, "equal_size": equal, "equal_flops": flops}
 
 
 def length_row(spec: str, length: int) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import pytest
 from synthetic import make_parameters, write_results
 
 from wavestack.artifacts import read_json, write_json
+from wavestack.openings import record
 from wavestack.params import Run
 from wavestack.report.page import write_report
 from wavestack.report.sections.contract import CHECKS
+from wavestack.studies.claims import CLAIMS
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -144,7 +146,8 @@ def test_markup_in_names_and_reasons_is_text(results):
 
 def test_a_profile_without_ablation_and_lengths_says_so(results):
     text = written(*results(ablation=False, lengths=False))
-    absent = "Tuning; Calibration; The published comparison, mended; Lanes, and what is left without them; Sequence length"
+    absent = "Tuning; Calibration; The published comparison, mended; Lanes, and what is left without them"
+    absent += "; Quality against size; Sequence length"
     assert f"Not part of this profile: {absent}." in text
     for name in ("ablation", "lengths"):
         assert f'id="{name}"' not in text
@@ -228,6 +231,33 @@ def test_uncommitted_changes_are_marked(page):
     assert "feedc0de12345678" in page
     assert "wavestack train --profile quick" in page
     assert "Test CPU" in page
+
+
+def test_the_first_screen_has_every_claim_with_its_verdict(page):
+    first, _, rest = page.partition("<main>")
+    assert first.count('<dt class="') == len(CLAIMS)
+    for claim in CLAIMS:
+        assert claim.text.replace("'", "&#39;") in first
+    assert '<dt class="undecided">undecided</dt>' in first
+    assert "it takes a comparison of a stack of lanes with the transformer on TinyStories" in first
+    assert "too few seeds or documents for an interval" in section(rest, "findings")
+
+
+def test_sizes_at_equal_size_at_equal_flops_and_what_they_cost(results):
+    text = section(written(*results(sizes=True, lengths=False)), "sizes")
+    for words in ("wavestack − transformer", "−0.1250 (seed 0)", "−11.8%", "a run is missing or diverged", "7.5e+12", "−22.1%"):
+        assert words in text
+    assert text.count(">25.0%<") == text.count(">10.0%<") == 2  # of two models' forward pass
+
+
+def test_openings_of_the_test_split_are_counted(results):
+    parameters, reports = results(ablation=False, lengths=False)
+    assert "the test split is closed." in written(parameters, reports)
+    for run, mark in (("pydocs/wavestack/tiny/base/seed0", "a"), ("pydocs/wavestack/tiny/base/seed0", "b"), ("pydocs/x/y/base/seed0", "b")):
+        record(reports.parent / "openings.csv", "quick", run, mark, None)
+    text = written(parameters, reports)
+    assert "the test split of pydocs was opened 3 times, to 3 models" in text
+    assert "the test split is closed" not in text
 
 
 def test_limits_are_stated(page):

@@ -1,18 +1,14 @@
 """Opening the test split: for frozen specs alone, by a step of its own, every opening of which is logged."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas
-
-from wavestack.artifacts import append_csv, write_json, written_atomically
+from wavestack.artifacts import write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
 from wavestack.evaluation.run import score
+from wavestack.openings import record
 from wavestack.params import Parameters, Run
 from wavestack.provenance import commit
-
-OPENINGS = ("opened", "profile", "run", "fingerprint", "commit")
 
 
 def open_test(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path, log: Path, fingerprint: str) -> dict[str, Any]:
@@ -34,20 +30,10 @@ def open_test(parameters: Parameters, run: Run, tokens: Path, data: Path, report
     made = commit()
     if made["dirty"]:
         raise ValueError(f"the test split stays closed to {run}: code or parameters have uncommitted changes; commit what is to be tested")
-    opened = datetime.now(UTC).isoformat(timespec="seconds")
-    append_csv(log, dict(zip(OPENINGS, (opened, parameters.name, str(run), fingerprint, made["commit"]), strict=True)), OPENINGS)
+    record(log, parameters.name, str(run), fingerprint, made["commit"])
     metrics, losses, _ = score(parameters, run, TokenFile.open(tokens, "test"), data, reports)
     metrics["split"] = "test"
     with written_atomically(data / "test.parquet") as temporary:
         losses.to_parquet(temporary, index=False)
     write_json(reports / "test.json", metrics)
     return metrics
-
-
-def openings(log: Path, corpus: str) -> tuple[int, int]:
-    """How often the test split of a corpus was opened, and to how many models (of whatever code, parameters and seeds)."""
-    if not log.is_file():
-        return 0, 0
-    rows = pandas.read_csv(log)
-    of_corpus = rows[rows["run"].str.startswith(f"{corpus}/")]
-    return len(of_corpus), len(of_corpus[["run", "fingerprint"]].drop_duplicates())

@@ -11,17 +11,36 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from wavestack import openings
 from wavestack.artifacts import write_text
 from wavestack.params import Parameters
 from wavestack.report.panel import DARK_PALETTE, PALETTE, looks
 from wavestack.report.provenance import provenance, run_steps
 from wavestack.report.section import Context, Figures, content
-from wavestack.report.sections import ablation, audit, calibration, comparison, contract, corpora, curves, ledger, lengths, speed, tuning
+from wavestack.report.sections import (
+    ablation,
+    audit,
+    calibration,
+    comparison,
+    contract,
+    corpora,
+    curves,
+    findings,
+    ledger,
+    lengths,
+    sizes,
+    speed,
+    tuning,
+)
 from wavestack.report.table import PERPLEXITY, signed
 from wavestack.variants import Variant
 
 TEMPLATE = "page.html.j2"
-SECTIONS = (comparison, curves, tuning, calibration, audit, ablation, lengths, speed, ledger, contract, corpora)  # in their order
+SECTIONS = (  # in their order
+    *(findings, comparison, curves, tuning, calibration, audit, ablation),
+    *(sizes, lengths, speed, ledger, contract, corpora),
+)
+OPENINGS = "../openings.csv"  # of test splits, by all profiles
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,8 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         study=parameters.profile.studies.comparison,
         trials=len(parameters.profile.studies.tuning.trials) if parameters.profile.studies.tuning else 0,
         headlines=_headlines(context),
+        verdicts=findings.verdicts(context),
+        openings={corpus: openings.count(reports / OPENINGS, corpus) for corpus in parameters.profile.studies.comparison.corpora},
         sections=[section for section in sections if section.asked_for],
         not_asked_for=[section.title for section in sections if not section.asked_for],
         specs=context.looks,
@@ -70,8 +91,8 @@ def _specs(parameters: Parameters, reports: Path) -> list[str]:
     """Every spec that is shown somewhere, those of the comparison first: their place is their colour."""
     studies = parameters.profile.studies
     wanted = [*studies.comparison.specs, *([studies.ablation.spec] if studies.ablation else [])]
-    wanted += studies.lengths.specs if studies.lengths else []
-    files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "lengths")]
+    wanted += [spec for study in (studies.sizes, studies.lengths) if study for spec in study.specs]
+    files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "sizes", "lengths")]
     found = [row["spec"] for file in files if file for row in file["rows"]]
     return list(dict.fromkeys([*wanted, *sorted(found)]))
 
@@ -111,5 +132,6 @@ def _all_steps(parameters: Parameters) -> list[str]:
     steps += ["studies/audit"] if studies.audit else []
     steps += [*run_steps(parameters.comparison_runs()), *run_steps(parameters.ablation_runs()), "studies/comparison"]
     steps += ["studies/ablation"] if studies.ablation else []
+    steps += ["studies/sizes", *run_steps(parameters.sizes_runs())] if studies.sizes else []
     steps += ["studies/lengths", *(f"profile/length{length}" for length in studies.lengths.lengths)] if studies.lengths else []
-    return list(dict.fromkeys(steps))
+    return list(dict.fromkeys([*steps, "findings"]))

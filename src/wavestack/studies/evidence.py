@@ -89,7 +89,7 @@ def difference(content: Mapping[str, Any], corpus: str, ours: str, theirs: str) 
         if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, ours, theirs):
             return dict(entry)
         if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, theirs, ours):
-            percents = {key: entry[key] for key in ("perplexity_percent", "low_percent", "high_percent")}
+            percents = {key: entry.get(key) for key in ("perplexity_percent", "low_percent", "high_percent")}
             turned = {key: None if percent is None else -100 * percent / (100 + percent) for key, percent in percents.items()}
             turned["low_percent"], turned["high_percent"] = turned["high_percent"], turned["low_percent"]
             return {**entry, **turned, "spec": ours, "against": theirs}
@@ -110,9 +110,9 @@ def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, l
             if entry is None:
                 continue
             missing = entry["reason"] if entry["verdict"] == "undecided" else None
-            verdict, reason = judged(entry["low_percent"], entry["high_percent"], limit, missing)
+            verdict, reason = judged(entry.get("low_percent"), entry.get("high_percent"), limit, missing)
             protocol = f"{corpus}: {ours} against {theirs}, equal parameters and tokens, {trained}, whole {split} split"
-            values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
+            values = (entry["perplexity_percent"], entry.get("low_percent"), entry.get("high_percent"))
             last = content is tested or tested is None
             found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, file, decides and last))
     return found

@@ -1,0 +1,151 @@
+"""Quality against size: loss over FLOPs, and who leads at equal size and at equal FLOPs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from wavestack.report.panel import INK, MARKERS, MUTED, Look, Rows, panel, short
+from wavestack.report.provenance import run_steps
+from wavestack.report.section import Block, Context, Section, asked_for
+from wavestack.report.table import PARAMETERS, Column, Content, Row, Table, by_seed, number, share, signed
+
+LINES = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.")  # of budgets, from the first to the last
+
+
+def costs(content: Content, corpus: str) -> Table:
+    """What a token of the forward pass costs each model, and on what it is spent."""
+    rows = []
+    for cost in (cost for cost in content["costs"] if cost["corpus"] == corpus):
+        whole = cost["flops_per_token"]
+        spent = (share(cost[part] / whole) for part in ("of_the_output_layer", "over_the_sequence"))
+        cells = (cost["spec"], cost["budget"], PARAMETERS.text(cost), number(cost["non_embedding_parameters"], 0), number(whole / 1e6, 2))
+        rows.append(Row((*cells, *spent), "", cost["spec"]))
+    columns = (
+        *(Column("model", numeric=False), Column("budget", numeric=False), PARAMETERS.column, Column("without embedding")),
+        *(Column("forward ↓", "MFLOP a token"), Column("output layer", "% of it"), Column("over the sequence", "% of it")),
+    )
+    return Table(columns, tuple(rows))
+
+
+def equal_size(content: Content, corpus: str) -> Table:
+    """Ours minus theirs at each budget and number of training tokens."""
+    rows = []
+    for entry in (entry for entry in content["equal_size"] if entry["corpus"] == corpus):
+        lost = entry["nats"] is None
+        by = "a run is missing or diverged" if lost else by_seed(entry)
+        named = f"{entry['spec']} − {entry['against']}"
+        cells = (named, entry["budget"], number(entry["tokens"], 0), by, signed(entry["perplexity_percent"], 1, "%"))
+        rows.append(Row(cells, "failed" if lost else ""))
+    columns = (
+        *(Column("difference", numeric=False), Column("budget", numeric=False), Column("training tokens")),
+        *(Column("nats", "per token, by seed", numeric=False), Column("perplexity", "%")),
+    )
+    return Table(columns, tuple(rows))
+
+
+def equal_flops(content: Content, corpus: str) -> Table:
+    """Ours minus theirs after as many FLOPs of training, each at its best size."""
+    rows = []
+    for entry in (entry for entry in content["equal_flops"] if entry["corpus"] == corpus):
+        named = f"{entry['spec']} − {entry['against']}"
+        nats = (number(entry["ours"], 4), number(entry["theirs"], 4), signed(entry["nats"], 4))
+        rows.append(Row((named, f"{entry['training_flops']:.3g}", *nats, signed(entry["perplexity_percent"], 1, "%"))))
+    columns = (
+        *(Column("difference", numeric=False), Column("training FLOPs"), Column("ours ↓", "nats per token")),
+        *(Column("theirs ↓", "nats per token"), Column("nats", "per token"), Column("perplexity", "%")),
+    )
+    return Table(columns, tuple(rows))
+
+
+def flops_figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -> str:
+    """Mean loss of the seeds against FLOPs of training; a line a spec and budget.
+
+    Args:
+        path: of the SVG.
+        rows: the corpus's rows of `studies/sizes.json`.
+    """
+    budgets = list(dict.fromkeys(row["budget"] for row in rows))
+
+    def paint(axes: Axes) -> None:
+        for spec in dict.fromkeys(row["spec"] for row in rows):
+            for place, budget in enumerate(budgets):
+                found: dict[float, list[float]] = {}
+                for row in (row for row in rows if (row["spec"], row["budget"]) == (spec, budget) and row["nats_per_token"] is not None):
+                    found.setdefault(row["training_flops"], []).append(row["nats_per_token"])
+                points = sorted((flops, fmean(nats)) for flops, nats in found.items())
+                look, line = specs[spec], LINES[place % len(LINES)]
+                x, y = [flops for flops, _ in points], [nats for _, nats in points]
+                axes.plot(x, y, color=look.colour, marker=look.marker, ms=4, lw=1.2, ls=line, label=f"{spec}, {budget}")
+        _logarithmic(axes)
+        axes.set_xlabel("FLOPs of training")
+        axes.set_ylabel("nats per token ↓")
+        axes.set_title(corpus)
+        axes.legend(loc="best")
+
+    return panel(path, 4.2, 3.2, paint)
+
+
+def gap_figure(path: Path, corpus: str, entries: Sequence[Content]) -> str:
+    """Ours minus theirs against training tokens, a line a pair and budget, a point a seed.
+
+    Args:
+        path: of the SVG.
+        entries: the corpus's under `equal_size` of `studies/sizes.json`.
+    """
+    lines = list(dict.fromkeys((entry["spec"], entry["against"], entry["budget"]) for entry in entries))
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(0, color=MUTED, lw=0.8)
+        for place, (spec, against, budget) in enumerate(lines):
+            own = [e for e in entries if (e["spec"], e["against"], e["budget"]) == (spec, against, budget) and e["nats"] is not None]
+            tokens, mean = [entry["tokens"] for entry in own], [fmean(entry["nats"]) for entry in own]
+            marker = MARKERS[place % len(MARKERS)]
+            axes.plot(tokens, mean, color=INK, marker=marker, ms=4, lw=1, ls=LINES[place % len(LINES)], label=f"− {against}, {budget}")
+            seeds = [(entry["tokens"], nats) for entry in own for nats in entry["nats"]]
+            axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=8, color=MUTED, marker=marker)
+        _logarithmic(axes)
+        axes.set_xlabel("training tokens")
+        axes.set_ylabel(f"nats per token, {lines[0][0] if lines else 'ours'} − others")
+        axes.set_title(corpus)
+        axes.legend(loc="best")
+
+    return panel(path, 4.2, 3.2, paint)
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def section(context: Context) -> Section:
+    study, content = context.study("sizes")
+    caption = (
+        "Each point is a training of its own, its learning rate brought down to the end; lines join one size's. FLOPs are three forward "
+        "passes a token, the output layer and what lanes or attention do over the sequence included. Below zero, the first model is better."
+    )
+    at_equal_flops = (
+        "After as many FLOPs of training, each model at the size that is best for it there; losses between two trainings of a size are "
+        "interpolated in the logarithm of the FLOPs. There is no interval: means over the seeds there are."
+    )
+    blocks: list[Block] = []
+    for corpus in study.corpora if study is not None and content is not None else []:
+        rows = [row for row in content["rows"] if row["corpus"] == corpus]
+        entries = [entry for entry in content["equal_size"] if entry["corpus"] == corpus]
+        panels = [
+            flops_figure(context.figures.path("sizes", "flops", corpus), corpus, rows, context.looks),
+            gap_figure(context.figures.path("sizes", "gap", corpus), corpus, entries),
+        ]
+        blocks += [
+            Block("" if blocks else caption, equal_size(content, corpus), [Markup(drawn) for drawn in panels], corpus),
+            Block(at_equal_flops, equal_flops(content, corpus), title=f"{corpus}: at equal FLOPs"),
+            Block("", costs(content, corpus), title=f"{corpus}: what a token costs"),
+        ]
+    steps = ["studies/sizes", *run_steps(context.parameters.sizes_runs())] if study else []
+    found = context.section("sizes", "Quality against size", content, ["studies/sizes.json", "runs/"], steps, blocks)
+    return asked_for(found, study)

@@ -106,6 +106,11 @@ def test_its_state_carries_the_past(name, mixer, given):
     assert (state is not None) == (name == "sequence")
 
 
+def test_a_lane_too_narrow_to_rotate():
+    with pytest.raises(ValueError, match=r"sequence mixer: lanes are 5 channels wide, and positions rotate pairs.*change lane_width"):
+        WaveStack(50, 10, 1, 32, 8, lanes={"fourier": {"frequencies": 3}}, mixer="sequence", lane_width=0.5)
+
+
 class TestWeights:
     def test_they_weigh_the_views(self, name, mixer, given):
         if name in ("gated", "sigmoid"):

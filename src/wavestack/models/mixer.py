@@ -144,6 +144,8 @@ class SequenceMixer(Mixer):
 
     def __init__(self, hidden: int, lanes: int, width: int, context: int):
         super().__init__(hidden, lanes, width, context)
+        if width % 2:
+            raise ValueError(f"sequence mixer: lanes are {width} channels wide, and positions rotate pairs of channels; change lane_width")
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.attention = Attention(lanes * width, context, head_width=width)
 

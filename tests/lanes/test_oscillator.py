@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from wavestack.lanes.oscillator import Oscillator
+from wavestack.lanes import oscillator
+from wavestack.lanes.oscillator import CHUNK, Oscillator
 
 
 def test_an_impulse_rings_at_its_frequency_and_halves_in_its_half_life():
@@ -40,6 +41,23 @@ def test_modes_are_equally_loud_under_noise():
             lane.weights.data[part, mode] = 1
             power += lane(x)[0][:, 500:].square().mean().item()
         assert power == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("length", [CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 4 * CHUNK + 9])
+def test_parts_of_a_row_give_what_the_whole_does(monkeypatch, length):
+    """Two chunks at a time, after a past: within one part, a whole one, and over several with a cut chunk behind them."""
+    torch.manual_seed(0)
+    lane = Oscillator(3, 512, modes=4)
+    x, past = torch.randn(2, length, 3, requires_grad=True), torch.randn(2, 2, 4, 3, requires_grad=True)
+    weight, weight_after = torch.randn(2, length, 3), torch.randn_like(past)
+    found = []
+    for together in (length + CHUNK, 2 * CHUNK):
+        monkeypatch.setattr(oscillator, "TOGETHER", together)
+        y, after = lane(x, past)
+        gradients = torch.autograd.grad((y * weight).sum() + (after * weight_after).sum(), [x, past, *lane.parameters()])
+        found.append((y, after, *gradients))
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_starts_with_half_lives_from_4_to_half_the_context():

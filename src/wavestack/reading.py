@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from wavestack import registry
 from wavestack.params import ModelSpec, Parameters
-from wavestack.schema import NAME_PATTERN, RESERVED, Corpus, Name, Profile, Strict, Training, knob_schema
+from wavestack.schema import NAME_PATTERN, RESERVED, Corpus, Name, Profile, Strict, Training, filled_in, knob_schema, lane_schema
 from wavestack.telling import line, nearest, place, shown
 from wavestack.variants import Variant
 
@@ -194,10 +194,8 @@ def _lane(name: Any, raw: Any, file: str, at: tuple, errors: list[str]) -> dict[
         except ValueError as error:
             errors.append(f"{place(file, (*at, 'lane'))}: {error}")
             entry = None
-    if entry is None:
-        return {}
-    knobs = _knobs(entry, {key: value for key, value in raw.items() if key != "lane"} if isinstance(raw, dict) else raw, file, at, errors)
-    return {"lane": kind, **knobs} if kind != name else knobs
+    said = None if entry is None else _validated(lane_schema(entry), raw, file, at, errors)
+    return {} if said is None else filled_in(said)
 
 
 def _entry(names: Mapping[str, str], name: Any, file: str, at: tuple, errors: list[str]) -> str | None:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, create_model, model_validator
 from pydantic_core import PydanticCustomError
@@ -352,6 +352,13 @@ class Profile(Strict):
 # --- knobs ------------------------------------------------------------------------------------------------------------------------
 
 
+class Placement(Strict):
+    """What a model says of a lane beside the lane's own knobs."""
+
+    lane: str | None = None  # which one it is, registered or `module:Class`; None where its name says that
+    blocks: Distinct[Annotated[int, Field(ge=0)]] | None = None  # those that have it, counted from 0; None for all
+
+
 @cache
 def knob_schema(entry: str) -> type[Strict]:
     """The schema of a constructor's keyword-only arguments."""
@@ -362,3 +369,15 @@ def knob_schema(entry: str) -> type[Strict]:
         if argument.kind is inspect.Parameter.KEYWORD_ONLY
     }
     return create_model(f"Knobs of {entry}", __base__=Strict, **knobs)  # type: ignore[call-overload]
+
+
+@cache
+def lane_schema(entry: str) -> type[Strict]:
+    """The schema of all that a model says of a lane."""
+    return create_model(f"Lane {entry}", __base__=(knob_schema(entry), Placement))
+
+
+def filled_in(said: Strict) -> dict[str, Any]:
+    """A lane's own knobs, with their defaults, and of what may stand beside them that which was said."""
+    beside = set(Placement.model_fields)
+    return {**said.model_dump(include=beside, exclude_unset=True), **said.model_dump(exclude=beside)}

@@ -290,7 +290,7 @@ class TestRemovingABaseLane:
         trained.add_lane("mine", **JOINING["mine"])
         trained.remove_lane("chebyshev")
         trained.remove_lane("wavelet")
-        with pytest.raises(ValueError, match="'fourier' is the last lane that the model was built with"):
+        with pytest.raises(ValueError, match="'fourier' is the last lane that block 0 was built with"):
             trained.remove_lane("fourier")
         trained(TOKENS)
 

@@ -27,6 +27,7 @@ class Lane(nn.Module):
 
     It is constructed from `hidden` (channels that it gives), `context` (the model's declared number of positions) and, keyword-only, its
     own knobs, whose annotations are their schema in parameter files. It raises ValueError for knobs that do not fit `hidden` or `context`.
+    No knob may be named `lane` or `blocks`: with these a model says which lane it has, and where.
 
     Attributes:
         hidden: channels that it gives.

@@ -8,7 +8,7 @@ x   = x + sum_l out_l(gain_l * silu(z_l(u)) * m_l)
 x   = x + swiglu(norm(x))
 
 The matrices of all lanes are applied at once, and each lane owns its part of them, so that lanes can be added to a trained model, trained
-alone and removed again.
+alone and removed again. A lane may be in some blocks only; the mixer of a block weighs the lanes that the block has.
 """
 
 import re
@@ -29,7 +29,7 @@ from wavestack.lanes.norm import RMSNorm
 from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
-from wavestack.schema import knob_schema
+from wavestack.schema import Placement, filled_in, lane_schema
 
 Knobs = dict[str, Any]
 LANE_NAME = r"[a-z0-9][a-z0-9_-]*"
@@ -109,6 +109,11 @@ class WaveStackBlock(Block):
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
 
+    @property
+    def every_branch(self) -> dict[str, Branch]:
+        """Those of the base lanes, then those of the added ones."""
+        return {**self.branches, **self.added}
+
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         base, mixed, added = (None, None, [None] * len(self.added)) if state is None else state
         branches = list(self.branches.values())
@@ -142,11 +147,11 @@ class WaveStackBlock(Block):
         return self.mixer.weights(u, normed(views_of(list(self.branches.values()), u, None)[0]))
 
     def state_bytes(self, positions: int) -> int:
-        branches = sum(branch.state_bytes(positions) for branch in (*self.branches.values(), *self.added.values()))
+        branches = sum(branch.state_bytes(positions) for branch in self.every_branch.values())
         return branches + self.mixer.state_bytes(positions)
 
     def flops(self, length: int) -> int:
-        branches = sum(branch.flops(length) for branch in (*self.branches.values(), *self.added.values()))
+        branches = sum(branch.flops(length) for branch in self.every_branch.values())
         return branches + self.mixer.flops(length) + matrix_flops(self.mlp, length)
 
 
@@ -162,11 +167,25 @@ def _check_name(name: str) -> None:
         raise ValueError(f"'{name}' cannot name a lane, since PyTorch's modules have an attribute of that name; choose another one")
 
 
+def _places(name: str, knobs: Knobs, depth: int) -> list[int]:
+    """The blocks that have a lane, of so many; all of them, where its knobs do not say.
+
+    Raises:
+        ValueError: it is in no block, or in one that is not there.
+    """
+    said = knobs.get("blocks")
+    places = list(range(depth) if said is None else said)
+    if not places or not set(places) <= set(range(depth)):
+        raise ValueError(f"lane '{name}': its blocks are {places}, and those of the model are 0 to {depth - 1}; choose some of these")
+    return places
+
+
 class WaveStack(ResidualStack):
     """A language model of lanes; see the module's docstring for its block.
 
     Attributes:
-        lanes: names and knobs of the base lanes, those of them that it was built with and still has.
+        lanes: names and knobs of the base lanes, those of them that it was built with and still has. The knob `blocks` lists the
+            blocks that have a lane, where it is not in all of them. A block without any passes v on as it is, by the lane `identity`.
     """
 
     blocks: Sequence[WaveStackBlock]
@@ -193,27 +212,26 @@ class WaveStack(ResidualStack):
         self.added: dict[str, Knobs] = {}
         self.removed: list[str] = []
         self.lane_width = width
-        chosen = lanes or {"identity": {}}  # without lanes v passes on as it is
-        stack = [
-            WaveStackBlock(
-                hidden, context, mlp, {name: self._lane(name, knobs, context) for name, knobs in chosen.items()}, mixer, convolution
-            )
-            for _ in range(blocks)
-        ]
+        places = {name: _places(name, knobs, blocks) for name, knobs in lanes.items()}
+        stack = []
+        for place in range(blocks):
+            chosen = {name: knobs for name, knobs in lanes.items() if place in places[name]} or {"identity": {}}
+            present = {name: self._lane(name, knobs, context) for name, knobs in chosen.items()}
+            stack.append(WaveStackBlock(hidden, context, mlp, present, mixer, convolution))
         super().__init__(vocabulary, hidden, context, stack)
 
     def _lane(self, name: str, knobs: Knobs, context: int) -> Lane:
         chosen = registry.lane(name, knobs)
         if not (isinstance(chosen, type) and issubclass(chosen, Lane)):
             raise ValueError(f"'{knobs['lane']}' is no lane; expected a class derived from wavestack.lanes.lane:Lane")
-        return chosen(self.lane_width, context, **{key: value for key, value in knobs.items() if key != "lane"})
+        return chosen(self.lane_width, context, **{key: value for key, value in knobs.items() if key not in Placement.model_fields})
 
     def add_lane(self, name: str, **knobs: Any) -> None:
-        """Add a lane to every block of a trained model, whose logits stay what they are until the lane is trained.
+        """Add a lane to every block of a trained model, or to some; its logits stay what they are until the lane is trained.
 
         Args:
             name: of a registered lane; or any other, with the lane's own as `lane="..."`: a registered one or `module:Class`.
-            knobs: the lane's.
+            knobs: the lane's, and the `blocks` that get it, where it is not all of them.
 
         Raises:
             ValueError: the name is taken or no lane's, or the knobs do not fit.
@@ -222,37 +240,42 @@ class WaveStack(ResidualStack):
         if name in present:
             raise ValueError(f"a lane named '{name}' is there already (lanes: {', '.join(present)}); add it under another name with lane=")
         _check_name(name)
-        filled = knob_schema(registry.lane_entry(name, knobs))(**{key: value for key, value in knobs.items() if key != "lane"}).model_dump()
-        filled |= {"lane": knobs["lane"]} if "lane" in knobs else {}
-        lanes = [self._lane(name, filled, self.context) for _ in self.blocks]
-        for block, lane in zip(self.blocks, lanes, strict=True):
-            block.add(name, lane)
+        filled = filled_in(lane_schema(registry.lane_entry(name, knobs))(**knobs))
+        lanes = {place: self._lane(name, filled, self.context) for place in _places(name, filled, len(self.blocks))}
+        for place, lane in lanes.items():
+            self.blocks[place].add(name, lane)
         self.added[name] = filled
 
     def remove_lane(self, name: str) -> None:
-        """Take a lane out of every block. Without an added one the model is what it was before, bit for bit, if nothing else was trained.
+        """Take a lane out of the blocks. Without an added one the model is what it was before, bit for bit, if nothing else was trained.
 
         Raises:
-            ValueError: there is no such lane, it is the last one, or the mixer cannot go on without it.
+            ValueError: there is no such lane, it is the last one of a block, or the mixer cannot go on without it.
         """
         if name not in self._present():
             raise ValueError(f"there is no lane named '{name}' to remove; lanes: {', '.join(self._present())}")
-        if list(self.blocks[0].branches) == [name]:
-            raise ValueError(f"'{name}' is the last lane that the model was built with, and cannot be removed")
+        alone = [place for place, block in enumerate(self.blocks) if list(block.branches) == [name]]
+        if alone:
+            raise ValueError(f"'{name}' is the last lane that block {alone[0]} was built with, and cannot be removed")
         for block in self.blocks:
-            block.remove(name)
+            if name in block.every_branch:
+                block.remove(name)
         if name in self.added:
             del self.added[name]
         else:
             del self.lanes[name]
             self.removed.append(name)
 
-    def _present(self) -> tuple[str, ...]:
+    def _base(self) -> list[str]:
+        """Names of the base lanes, `identity` behind them where a block has none of them."""
+        return list(dict.fromkeys([*self.lanes, *(name for block in self.blocks for name in block.branches)]))
+
+    def _present(self) -> list[str]:
         """Names of all lanes, the base ones first."""
-        return (*self.blocks[0].branches, *self.blocks[0].added)
+        return [*self._base(), *self.added]
 
     def freeze_except(self, *names: str) -> None:
-        """Train the lanes of these names alone: what reads, opens and writes them in every block, and an added lane's own gate.
+        """Train the lanes of these names alone: what reads, opens and writes them in their blocks, and an added lane's own gate.
 
         All else gets no gradient, the mixer included: a base lane's weight comes from a softmax that it shares with the others.
 
@@ -265,18 +288,22 @@ class WaveStack(ResidualStack):
         self.requires_grad_(False)
         self.zero_grad()  # an optimiser would take a step along gradients that an earlier training left
         for block in self.blocks:
-            for name in names:
-                (block.added if name in self.added else block.branches)[name].requires_grad_(True)
+            for name, branch in block.every_branch.items():
+                if name in names:
+                    branch.requires_grad_(True)
 
     @torch.no_grad()
     def gates(self, tokens: Tensor) -> Tensor:
         """What each block's mixer weighs its base lanes with at each token, blocks x B x S x L, lanes in the order of `lanes`.
 
+        A lane has a weight of zero in a block that lacks it. Where some block has no lane at all, `identity` stands behind the others.
+
         Raises:
             ValueError: the mixer does not weigh lanes.
         """
-        x, weights = self.embedding(tokens), []
-        for block in self.blocks:
-            weights.append(block.weights(x))
+        x, names = self.embedding(tokens), self._base()
+        weights = x.new_zeros(len(self.blocks), *tokens.shape, len(names))
+        for place, block in enumerate(self.blocks):
+            weights[place][..., [names.index(name) for name in block.branches]] = block.weights(x)
             x, _ = block(x)
-        return torch.stack(weights)
+        return weights

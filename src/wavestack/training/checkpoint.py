@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -111,15 +112,16 @@ def load_model(path: Path) -> LanguageModel:
 
 
 def _lanes(names: Iterable[str]) -> str:
-    """Those of the tensors of a model, in words."""
-    lanes = set()
+    """Those of the tensors of a model, in words; of a lane that is not in all blocks, in which."""
+    depth, lanes = set(), defaultdict(set)
     for name in names:
         match name.split("."):
-            case ["blocks", "0", "branches", lane, *_]:
-                lanes.add(lane)
-            case ["blocks", "0", "added", lane, *_]:
-                lanes.add(f"{lane} (added)")
-    return ", ".join(sorted(lanes)) or "(none)"
+            case ["blocks", block, "branches" | "added" as kind, lane, *_]:
+                lanes[f"{lane} (added)" if kind == "added" else lane].add(block)
+            case ["blocks", block, *_]:
+                depth.add(block)
+    told = [lane if blocks == depth else f"{lane} in block {' and '.join(sorted(blocks))}" for lane, blocks in lanes.items()]
+    return ", ".join(sorted(told)) or "(none)"
 
 
 class Checkpoints:

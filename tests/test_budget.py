@@ -18,6 +18,18 @@ def test_every_subset_of_lanes_meets_the_budget(wavestack, budget, variant, para
     assert counted == size.total
 
 
+@pytest.mark.parametrize("hidden", [96, 128, 256])
+def test_hybrids_with_attention_are_as_large_as_what_they_are_compared_with(hidden):
+    """Their heads divide the lanes' width at each of these, and one width of the MLP serves blocks of unequal lanes."""
+    parameters = load("params/hybrids-cpu.yaml")
+    specs = parameters.profile.studies.comparison.specs
+    assert {"wavestack", "wavestack-attention", "wavestack-attention-once", "wavestack-attention-mixer", "transformer"} < set(specs)
+    budget = parameters.profile.budgets["small"].model_copy(update={"hidden": hidden, "parameters": 45 * hidden**2})
+    sizes = [budgets.solve(parameters.specs[name], budget, 2048) for name in specs]
+    for counts in zip(*((size.total, size.non_embedding) for size in sizes), strict=True):
+        assert max(counts) <= 1.01 * min(counts)
+
+
 def test_count_of_a_transformer_by_hand(transformer):
     """A block: 2 norms of H, 4 H^2 of attention, 2 norms of a head, 3 H M of SwiGLU. The embedding is tied and counts once."""
     budget = Budget(hidden=16, blocks=3, context=32, parameters=10_000, tokens=1)
@@ -51,7 +63,7 @@ def test_solving_leaves_the_random_state_alone(wavestack, budget):
     assert torch.rand(1) == first
 
 
-@pytest.mark.parametrize("profile", ["quick", "smoke", "findings", "findings-cpu", "published"])
+@pytest.mark.parametrize("profile", ["quick", "smoke", "findings", "findings-cpu", "hybrids-cpu", "published"])
 def test_every_run_of_every_profile_can_be_built(profile):
     from wavestack.studies.ledger import ledger_rows
 

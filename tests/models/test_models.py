@@ -146,19 +146,32 @@ class TestInitialWeights:
 class TestTooLong:
     @pytest.mark.parametrize("lane", ["chebyshev", "fourier"])
     def test_a_basis_ends_at_t(self, wavestack, budget, lane):
-        self.refuses(budgets.build(wavestack.variant(f"lanes={lane}"), budget, 50), "or train with a larger context$")
+        said = f"{lane.title()} lane: position 32 is beyond its context of 32; shorten the input or train with a larger context"
+        assert self.refusals(budgets.build(wavestack.variant(f"lanes={lane}"), budget, 50)) == [said, said]
 
-    def test_attention_ends_at_t(self, transformer, budget):
-        self.refuses(budgets.build(transformer, budget, 50), "train with a larger context, or use a window$")
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            ModelSpec("transformer", {"head_width": 8}),
+            ModelSpec("wavestack", {"lanes": {"wavelet": {}}, "mixer": "sequence"}),
+            ModelSpec("wavestack", {"lanes": {"wavelet": {}, "attention": {"head_width": 6, "blocks": [1]}}}),
+        ],
+        ids=["transformer", "mixer", "lane-of-one-block"],
+    )
+    def test_attention_ends_at_t(self, budget, spec):
+        said = "attention: position 32 is beyond its context of 32; shorten the input, train with a larger context, or use a window"
+        assert self.refusals(budgets.build(spec, budget, 50)) == [said, said]
 
     @staticmethod
-    def refuses(model, remedy):
-        message = f"position 32 is beyond its context of 32; shorten the input.*{remedy}"
-        with pytest.raises(ValueError, match=message):
-            model(torch.zeros(1, 33, dtype=torch.long))
+    def refusals(model) -> list[str]:
+        """What is said of position 32: of a sequence that is too long, and of one token more after one that is not."""
         _, state = model.advance(torch.zeros(1, 32, dtype=torch.long))
-        with pytest.raises(ValueError, match=message):
-            model.advance(torch.zeros(1, 1, dtype=torch.long), state)
+        said = []
+        for length, past in ((33, None), (1, state)):
+            with pytest.raises(ValueError, match="position 32") as caught:
+                model.advance(torch.zeros(1, length, dtype=torch.long), past)
+            said.append(str(caught.value))
+        return said
 
     def test_wavelets_go_on(self, wavestack, budget):
         model = budgets.build(wavestack.variant("lanes=wavelet"), budget, 50)

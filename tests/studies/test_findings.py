@@ -12,6 +12,9 @@ from wavestack.studies.evidence import Evidence, Results, compared, difference, 
 from wavestack.studies.findings import decide, effect, write_findings
 
 
+SMOKE = "params/smoke.yaml"
+
+
 def found(parameters, reports):
     """The findings by the ids of their claims."""
     return {finding["id"]: finding for finding in write_findings(parameters, reports)}
@@ -22,7 +25,7 @@ def on_corpora(*names, comparison="", **studies):
     specs = "[wavestack, transformer, transformer-convolution]"
     overrides = [f"corpora.{name}={{}}" for name in names]
     overrides += [f"studies.comparison={{corpora: [{', '.join(names)}], specs: {specs}, budget: tiny, seeds: [0, 1, 2]{comparison}}}"]
-    return load("params/smoke.yaml", [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
+    return load(SMOKE, [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
 
 
 def compare(reports, *entries):
@@ -78,7 +81,7 @@ def test_a_difference_seen_from_the_other_side():
 
 
 def test_a_profile_without_results_says_what_it_would_take(tmp_path):
-    findings = found(load("params/smoke.yaml"), tmp_path)
+    findings = found(load(SMOKE), tmp_path)
     assert list(findings) == [claim.id for claim in CLAIMS]
     assert {finding["verdict"] for finding in findings.values()} == {"undecided"}
     reason = "it takes a comparison of a stack of lanes with the transformer on TinyStories, of which this profile has no results"
@@ -156,7 +159,7 @@ def test_every_lane_must_save_something(tmp_path, saved, verdict):
     ]
     worths += [{**entry, "of": "pair", "lanes": ["fourier", "wavelet"], "nats_per_token": -0.5, "low": -0.6, "high": -0.4}]
     write_json(tmp_path / "studies" / "ablation.json", {"worths": worths, "rows": [], "means": []})
-    finding = found(load("params/smoke.yaml"), tmp_path)["every-lane-contributes"]
+    finding = found(load(SMOKE), tmp_path)["every-lane-contributes"]
     assert finding["verdict"] == verdict
     assert [each["decides"] for each in finding["evidence"]] == [True, True, False]
     assert (finding["evidence"][0]["low"], finding["evidence"][0]["high"]) == (-0.3, -0.1)
@@ -171,7 +174,7 @@ def test_a_lane_that_joins_must_change_nothing_and_help(tmp_path, changed, train
     )  # fmt: skip
     (tmp_path / "benchmarks/composition").mkdir(parents=True)
     points.to_csv(tmp_path / "benchmarks/composition/pydocs.csv", index=False)
-    finding = found(load("params/smoke.yaml"), tmp_path / "smoke")["lanes-compose-at-run-time"]
+    finding = found(load(SMOKE), tmp_path / "smoke")["lanes-compose-at-run-time"]
     assert finding["verdict"] == verdict
     assert finding["evidence"][0]["value"] == pytest.approx(trained - 2.75)
 
@@ -182,7 +185,25 @@ def test_memory_is_of_the_benchmark(tmp_path, ours, verdict):
     table = pandas.DataFrame(rows, columns=["contender", "median", "low", "high"]).assign(case="resident memory", length=4096)
     (tmp_path / "benchmarks").mkdir()
     table.to_csv(tmp_path / "benchmarks/memory.csv", index=False)
-    assert found(load("params/smoke.yaml"), tmp_path / "smoke")["memory-efficient-for-long-context"]["verdict"] == verdict
+    assert found(load(SMOKE), tmp_path / "smoke")["memory-efficient-for-long-context"]["verdict"] == verdict
+
+
+def test_a_hybrid_is_the_best_when_it_beats_both_lanes_and_transformer(tmp_path):
+    specs = "[wavestack, wavestack-attention, wavestack-attention-mixer, transformer]"
+    parameters = load(SMOKE, [f"studies.comparison={{corpora: [pydocs], specs: {specs}, budget: tiny, seeds: [0, 1, 2]}}"])
+    better, worse = (-5.0, -6.0, -4.0), (5.0, 4.0, 6.0)
+    entries = {
+        ("wavestack-attention", "wavestack"): better,
+        ("wavestack-attention", "transformer"): worse,
+        ("wavestack-attention-mixer", "wavestack"): better,
+        ("wavestack-attention-mixer", "transformer"): better,
+    }
+    compare(tmp_path, *(("pydocs", *pair, *effect) for pair, effect in entries.items()))
+    finding = found(parameters, tmp_path)["attention-helps"]
+    assert finding["verdict"] == "supported"
+    assert [each["case"] for each in finding["evidence"]] == ["wavestack-attention"] * 2 + ["wavestack-attention-mixer"] * 2
+    compare(tmp_path, *(("pydocs", *pair, *worse) for pair in entries))
+    assert found(parameters, tmp_path)["attention-helps"]["verdict"] == "refuted"
 
 
 def piece(verdict, case="", decides=True):

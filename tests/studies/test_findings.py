@@ -11,7 +11,6 @@ from wavestack.studies.claims import CLAIMS
 from wavestack.studies.evidence import Evidence, Results, compared, difference, judged
 from wavestack.studies.findings import decide, effect, write_findings
 
-
 SMOKE = "params/smoke.yaml"
 
 

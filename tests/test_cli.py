@@ -67,6 +67,8 @@ def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts():
         (["train", "pydocs/wavestak/tiny/base/seed0"], "unknown spec 'wavestak'; did you mean 'wavestack'?"),
         (["train", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
         (["evaluate", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
+        (["open-test", "pydocs/wavestack/tiny/base/seed0", "--log", "openings.csv"], "manifest.json does not exist"),
+        (["complementarity", "pydocs/wavestack/tiny/base/seed0"], "best.json does not exist"),
     ],
 )
 def test_what_a_user_can_cause_is_one_message(tmp_path, arguments, message):

@@ -281,6 +281,28 @@ def replay(
 
 
 @app.command()
+def complementarity(
+    run: str,
+    tokens: Tokens,
+    data: Data,
+    reports: Reports,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    fingerprint: Fingerprint = "",
+) -> None:
+    """Look at the lanes of a trained run: what is lost without each, how alike they are, and what the mixer weighs them with."""
+    from wavestack.evaluation.complementarity import measure_complementarity
+
+    parameters = load(params, override)
+    chosen = parameters.run(run)
+    if parameters.profile.studies.complementarity is None:
+        raise ValueError(f"{params} has no studies.complementarity; add one to look at the lanes of trained runs")
+    inputs = [tokens / "manifest.json", data / "best.json"]
+    with _step("complementarity", steps.complementarity(parameters, chosen), fingerprint, reports, inputs):
+        measure_complementarity(parameters, chosen, tokens, data, reports)
+
+
+@app.command()
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A final checkpoint: data/<profile>/runs/<run>/best.")],
     prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
@@ -335,11 +357,12 @@ def study(
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
-    """Put the results of a study (calibration, tuning, comparison, test, audit, ablation, sizes, lengths) together."""
+    """Put the results of a study (calibration, tuning, comparison, test, audit, ablation, complementarity, sizes, lengths) together."""
     from wavestack.studies.ablation import write_ablation
     from wavestack.studies.audit import write_audit
     from wavestack.studies.calibration import write_calibration
     from wavestack.studies.comparison import write_comparison
+    from wavestack.studies.complementarity import write_complementarity
     from wavestack.studies.lengths import write_lengths
     from wavestack.studies.sizes import write_sizes
     from wavestack.studies.tuning import write_tuning
@@ -353,6 +376,10 @@ def study(
         "test": (partial(write_comparison, data=data, split="test"), _of_runs(reports, parameters.comparison_runs(), "test.json")),
         "audit": (partial(write_audit, data=data), _of_runs(reports, parameters.audit_runs(), "replay.json")),
         "ablation": (partial(write_ablation, data=data), _of_runs(reports, parameters.ablation_runs(), "metrics.json")),
+        "complementarity": (
+            partial(write_complementarity, data=data),
+            _of_runs(reports, parameters.complementarity_runs(), "complementarity.json"),
+        ),
         "sizes": (write_sizes, _of_runs(reports, parameters.sizes_runs(), "metrics.json")),
         "lengths": (write_lengths, []),
     }

@@ -210,6 +210,14 @@ class Parameters:
         keys = itertools.product(study.corpora, subsets, study.seeds)
         return [Run(corpus, study.spec, study.budget, variant, seed) for corpus, variant, seed in keys]
 
+    def complementarity_runs(self) -> list[Run]:
+        """Runs whose lanes are looked at."""
+        study = self.profile.studies.complementarity
+        if study is None:
+            return []
+        keys = itertools.product(study.corpora, study.seeds)
+        return [Run(corpus, study.spec, study.budget, str(Variant(tuned=study.tuned)), seed) for corpus, seed in keys]
+
     def sizes_runs(self) -> list[Run]:
         """Runs of the sizes study, each spec from the smallest budget to the largest as they are listed, and from few tokens to many.
 
@@ -242,7 +250,8 @@ class Parameters:
 
     def scored_runs(self) -> list[Run]:
         """Those of them that are scored on the whole validation split; trials are judged by what their trainings saw of it."""
-        return list(dict.fromkeys([*self.calibration_runs(), *self.comparison_runs(), *self.ablation_runs(), *self.sizes_runs()]))
+        studies = (self.calibration_runs(), self.comparison_runs(), self.ablation_runs(), self.complementarity_runs(), self.sizes_runs())
+        return list(dict.fromkeys(itertools.chain(*studies)))
 
     def run(self, path: str) -> Run:
         """The run that `path` names; ValueError where its corpus, spec, budget or variant is not in these parameters."""

@@ -236,6 +236,10 @@ def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None],
             for lane in _strings(ablation.get("lanes"))
             if lane not in spec.lanes
         ]
+    looked_at = str(studies.get("complementarity", {}).get("spec"))
+    spec = specs.get(looked_at)
+    if spec is not None and len(spec.lanes) < 2:
+        errors.append(f"{file}: studies.complementarity.spec: {looked_at} has fewer than two lanes, and there is nothing to tell apart")
     return errors
 
 

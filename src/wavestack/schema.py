@@ -297,6 +297,17 @@ class Ablation(Strict):
     tuned: bool = False  # every subset as the whole spec was tuned on the corpus
 
 
+class Complementarity(Strict):
+    """What the lanes of trained models do: knock-outs, how alike they are, and what the mixer weighs them with."""
+
+    corpora: Distinct[CorpusName]
+    spec: SpecName
+    budget: BudgetName
+    seeds: Distinct[Seed]
+    tuned: bool = False
+    tokens: Positive = 32768  # of the validation split, that likeness and weights are of; knock-outs are of all
+
+
 class Sizes(Strict):
     """Quality against size: every spec at several budgets, each of them trained on several numbers of tokens."""
 
@@ -332,6 +343,7 @@ class Studies(Strict):
     comparison: Comparison
     audit: Audit | None = None
     ablation: Ablation | None = None
+    complementarity: Complementarity | None = None
     sizes: Sizes | None = None
     lengths: Lengths | None = None
 

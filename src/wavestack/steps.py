@@ -104,6 +104,13 @@ def replay(parameters: Parameters, run: Run) -> Step:
     return _step(settings, ["wavestack.evaluation.replay", *parameters.spec(run).entries])
 
 
+def complementarity(parameters: Parameters, run: Run) -> Step:
+    study = parameters.profile.studies.complementarity
+    assert study is not None
+    settings = {**evaluate(parameters, run).settings, "tokens": study.tokens}
+    return _step(settings, ["wavestack.evaluation.complementarity", *parameters.spec(run).entries])
+
+
 def length(parameters: Parameters, positions: int) -> Step:
     study = parameters.profile.studies.lengths
     assert study is not None

@@ -21,12 +21,15 @@ HASH = "0123456789abcdef" * 4
 
 
 def make_parameters(
-    corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, sizes: bool = False, lengths: bool = True,
+    corpora: tuple[str, ...] = ("pydocs", "pycode"), ablation: bool = True, complementarity: bool = False, sizes: bool = False,
+    lengths: bool = True,
     seeds: tuple[int, ...] = (0, 1),
 ) -> Parameters:  # fmt: skip
     studies: dict[str, Any] = {"comparison": {"corpora": list(corpora), "specs": list(SPECS), "budget": "tiny", "seeds": list(seeds)}}
     if ablation:
         studies["ablation"] = {"corpora": [corpora[0]], "spec": "wavestack", "budget": "tiny", "seeds": list(seeds)}
+    if complementarity:
+        studies["complementarity"] = {"corpora": [corpora[0]], "spec": "wavestack", "budget": "tiny", "seeds": list(seeds)}
     if sizes:
         studies["sizes"] = {
             "corpora": [corpora[0]],
@@ -142,6 +145,9 @@ def write_results(parameters: Parameters, reports: Path, diverged: tuple[Run, ..
         worths = [worth(runs[0].corpus, lanes, 0.25, study.seeds) for lanes in (("chebyshev",), ("fourier",), ("chebyshev", "fourier"))]
         write_json(reports / "studies/ablation.json", {"rows": rows, "means": means, "worths": worths})
         provenance(reports / "studies", "ablation")
+    if parameters.profile.studies.complementarity:
+        write_json(reports / "studies/complementarity.json", looked_at(parameters))
+        provenance(reports / "studies", "complementarity")
     if parameters.profile.studies.sizes:
         write_json(reports / "studies/sizes.json", sized(parameters))
         provenance(reports / "studies", "sizes")
@@ -229,6 +235,26 @@ def worth(corpus: str, lanes: tuple[str, ...], nats: float, seeds: list[int], lo
         "nats_per_token": nats, "reason": "too few seeds or documents for an interval" if low is None else None,
         "low": low, "high": high, "level": level,
     }  # fmt: skip
+
+
+def looked_at(parameters: Parameters) -> dict[str, Any]:
+    """As the complementarity study writes it: of one corpus, two lanes and two blocks, in the first of which they are not alike at all."""
+    corpus = parameters.profile.studies.complementarity.corpora[0]
+    knockouts = [
+        worth(corpus, (lane,), nats, [0, 1], low=low) | {"lane": lane}
+        for lane, nats, low in (("fourier", 0.25, 0.125), ("wavelet", 0.5, None))
+    ]
+    part = {"tokens": 500, "lanes": {"fourier": 0.375, "wavelet": 0.625}}
+    weights = {
+        "effective_lanes": 1.875,
+        "weights": {**part, "tokens": 1000},
+        "by_class": [{"class": "digits", **part}, {"class": "punctuation", **part}],
+    }
+    weights |= {"by_octave": [{"least": 1, **part}, {"least": 2, **part}]}
+    names = ["input", "fourier", "wavelet"]
+    cka = [[[1.0, 0.125, 0.5], [0.125, 1.0, alike], [0.5, alike, 1.0]] for alike in (0.0, 0.75)]
+    blocks = [{"corpus": corpus, "block": i, "names": names, "cka": matrix, **weights} for i, matrix in enumerate(cka)]
+    return {"knockouts": knockouts, "blocks": blocks}
 
 
 def sized(parameters: Parameters) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_markup_in_names_and_reasons_is_text(results):
 def test_a_profile_without_ablation_and_lengths_says_so(results):
     text = written(*results(ablation=False, lengths=False))
     absent = "Tuning; Calibration; The published comparison, mended; Lanes, and what is left without them"
-    absent += "; Quality against size; Sequence length"
+    absent += "; What trained lanes do; Quality against size; Sequence length"
     assert f"Not part of this profile: {absent}." in text
     for name in ("ablation", "lengths"):
         assert f'id="{name}"' not in text
@@ -248,6 +248,26 @@ def test_sizes_at_equal_size_at_equal_flops_and_what_they_cost(results):
     for words in ("wavestack − transformer", "−0.1250 (seed 0)", "−11.8%", "a run is missing or diverged", "7.5e+12", "−22.1%"):
         assert words in text
     assert text.count(">25.0%<") == text.count(">10.0%<") == 2  # of two models' forward pass
+
+
+def test_what_trained_lanes_do(results):
+    parameters, reports = results(complementarity=True, lengths=False)
+    text = section(written(parameters, reports), "complementarity")
+    for words in ("without fourier", "+0.2500 (seed 0), +0.2500 (seed 1)", "+0.1250 to +0.3750", "digits", "50.0%", "0.375", "1.88"):
+        assert words in text
+    assert text.count(">0.75</text>") == 1  # of the second block; the first has 0.00 there
+    assert text.count(">0.50</text>") == 2
+
+
+def test_weights_are_left_out_where_a_mixer_has_none(results):
+    parameters, reports = results(complementarity=True, lengths=False)
+    path = reports / "studies/complementarity.json"
+    content = read_json(path)
+    content["blocks"] = [{key: block[key] for key in ("corpus", "block", "names", "cka")} for block in content["blocks"]]
+    write_json(path, content)
+    text = section(written(parameters, reports), "complementarity")
+    assert "how alike lanes are" in text
+    assert "what lanes count" not in text
 
 
 def test_openings_of_the_test_split_are_counted(results):

@@ -98,6 +98,12 @@ def results_of(study):
             *expand("{data}/runs/{run}/rows.parquet", data=DATA, run=runs),
             *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["replay.json", "training.json"]),
         ]
+    if study == "complementarity":
+        runs = PARAMETERS.complementarity_runs()
+        return [
+            *expand("{data}/runs/{run}/{file}", data=DATA, run=runs, file=["knockouts.parquet", "documents.parquet"]),
+            *expand("{reports}/runs/{run}/complementarity.json", reports=REPORTS, run=runs),
+        ]
     if study == "test":
         runs = PARAMETERS.comparison_runs()
         return [

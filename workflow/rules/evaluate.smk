@@ -125,3 +125,45 @@ rule replay:
     shell:
         "wavestack replay {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
+rule complementarity:
+    input:
+        expand(
+            "{data}/tokens/{{corpus}}/{split}.{kind}",
+            data=DATA,
+            split=["valid"],
+            kind=["tokens", "documents.parquet"],
+        ),
+        expand(
+            "{data}/runs/{run}/{file}",
+            data=DATA,
+            run=RUN,
+            file=["best.safetensors", "best.json"],
+        ),
+        f"{DATA}/tokens/{{corpus}}/tokenizer.json",
+        tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
+    output:
+        knockouts=f"{DATA}/runs/{RUN}/knockouts.parquet",
+        summary=f"{REPORTS}/runs/{RUN}/complementarity.json",
+    log:
+        f"{LOGS}/complementarity/{RUN}.log",
+    benchmark:
+        f"{LOGS}/complementarity/{RUN}.jsonl"
+    threads: PARAMETERS.profile.training.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        profile=PROFILE,
+        run=lambda w: str(run_of(w)),
+        tokens=subpath(input.tokens, parent=True),
+        data=subpath(output.knockouts, parent=True),
+        reports=subpath(output.summary, parent=True),
+        settings=lambda w: steps.complementarity(PARAMETERS, run_of(w)).settings,
+        fingerprint=lambda w: steps.complementarity(PARAMETERS, run_of(w)).fingerprint,
+    message:
+        "complementarity in {params.run}"
+    shell:
+        "wavestack complementarity {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

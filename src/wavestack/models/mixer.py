@@ -18,7 +18,13 @@ from wavestack.models.language_model import matrix_flops
 
 
 class Mixer(nn.Module):
-    """The interface of a mixer. It is constructed from the block's width, the number of lanes, their width and the declared context."""
+    """The interface of a mixer. It is constructed from the block's width, the number of lanes, their width and the declared context.
+
+    Attributes:
+        weighs: whether it can be asked for `weights`.
+    """
+
+    weighs = False
 
     def __init__(self, hidden: int, lanes: int, width: int, context: int):
         super().__init__()
@@ -62,6 +68,8 @@ class Mixer(nn.Module):
 
 class GatedMixer(Mixer):
     """A softmax over the lanes at every token, from the block's input, weighs the lanes."""
+
+    weighs = True
 
     def __init__(self, hidden: int, lanes: int, width: int, context: int):
         super().__init__(hidden, lanes, width, context)
@@ -112,6 +120,8 @@ class MLPMixer(Mixer):
 
 class AcrossMixer(Mixer):
     """At each position on its own, every lane attends to all lanes: one head of softmax attention over L views, added to them."""
+
+    weighs = True
 
     def __init__(self, hidden: int, lanes: int, width: int, context: int):
         super().__init__(hidden, lanes, width, context)

@@ -22,6 +22,7 @@ from wavestack.report.sections import (
     audit,
     calibration,
     comparison,
+    complementarity,
     contract,
     corpora,
     curves,
@@ -38,7 +39,7 @@ from wavestack.variants import Variant
 TEMPLATE = "page.html.j2"
 SECTIONS = (  # in their order
     *(findings, comparison, curves, tuning, calibration, audit, ablation),
-    *(sizes, lengths, speed, ledger, contract, corpora),
+    *(complementarity, sizes, lengths, speed, ledger, contract, corpora),
 )
 OPENINGS = "../openings.csv"  # of test splits, by all profiles
 
@@ -91,6 +92,7 @@ def _specs(parameters: Parameters, reports: Path) -> list[str]:
     """Every spec that is shown somewhere, those of the comparison first: their place is their colour."""
     studies = parameters.profile.studies
     wanted = [*studies.comparison.specs, *([studies.ablation.spec] if studies.ablation else [])]
+    wanted += [studies.complementarity.spec] if studies.complementarity else []
     wanted += [spec for study in (studies.sizes, studies.lengths) if study for spec in study.specs]
     files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "sizes", "lengths")]
     found = [row["spec"] for file in files if file for row in file["rows"]]
@@ -132,6 +134,8 @@ def _all_steps(parameters: Parameters) -> list[str]:
     steps += ["studies/audit"] if studies.audit else []
     steps += [*run_steps(parameters.comparison_runs()), *run_steps(parameters.ablation_runs()), "studies/comparison"]
     steps += ["studies/ablation"] if studies.ablation else []
+    looked_at = parameters.complementarity_runs()
+    steps += ["studies/complementarity", *(f"runs/{run}/complementarity" for run in looked_at), *run_steps(looked_at)] if looked_at else []
     steps += ["studies/sizes", *run_steps(parameters.sizes_runs())] if studies.sizes else []
     steps += ["studies/lengths", *(f"profile/length{length}" for length in studies.lengths.lengths)] if studies.lengths else []
     return list(dict.fromkeys([*steps, "findings"]))

@@ -140,6 +140,18 @@ def _every_lane(results: Results) -> list[Evidence]:
         else:
             protocol = f"{worth['corpus']}: {named} (interaction; above zero they repeat one another)"
         found.append(Evidence(protocol, "nats a token with it", value, low, high, verdict, reason, "studies/ablation.json", alone))
+    return [*found, *_knocked_out(results)]
+
+
+def _knocked_out(results: Results) -> list[Evidence]:
+    """A trained model relies on its lanes, which does not say what a model without one could have learned."""
+    content = results.study("complementarity")
+    found = []
+    for entry in content["knockouts"] if content else []:
+        value, low, high = (None if entry[key] is None else -entry[key] for key in ("nats_per_token", "high", "low"))
+        verdict, reason = judged(low, high, 0, entry["reason"])
+        protocol = f"{entry['corpus']}: {entry['lane']}, silenced in trained models"
+        found.append(Evidence(protocol, "nats a token with it", value, low, high, verdict, reason, "studies/complementarity.json", False))
     return found
 
 

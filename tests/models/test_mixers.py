@@ -93,6 +93,19 @@ def test_what_it_opens_is_its_mixture_of_normed_views_times_the_opening(name, mi
     torch.testing.assert_close(mixer.open(u, views, z)[0], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in registry.MIXERS if name != "mlp"])
+def test_at_the_start_gain_times_mixture_is_the_views(name):
+    """As random as they start, mixers that weigh views, or add to them, pass them on; an MLP begins with next to nothing."""
+    torch.manual_seed(0)
+    lanes = {"wavelet": {"levels": 1}, "chebyshev": {"order": 2}, "fourier": {"frequencies": 3}}
+    block = WaveStack(50, 64, 1, CONTEXT, 8, lanes=lanes, mixer=name).blocks[0]
+    gains = torch.stack([branch.gain for branch in block.branches.values()])  # L x W
+    u, views = torch.randn(2, 20, 64), torch.randn(2, 20, LANES, 24)
+    mixed = gains * block.mixer(u, views)[0]
+    share = (mixed * views).mean((0, 1, 3)) / views.square().mean((0, 1, 3))
+    torch.testing.assert_close(share, torch.ones(LANES), atol=0.05, rtol=0)
+
+
 def test_its_state_carries_the_past(name, mixer, given):
     """In uneven chunks as in one, and the state is as large as it says."""
     parts, state, position = [], None, 0

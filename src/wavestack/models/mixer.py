@@ -29,6 +29,11 @@ class Mixer(nn.Module):
     def __init__(self, hidden: int, lanes: int, width: int, context: int):
         super().__init__()
 
+    @classmethod
+    def first_gain(cls, lanes: int) -> float:
+        """What the gains of so many lanes start with: the inverse of what each of them counts in the mixture before anything is trained."""
+        return 1.0
+
     def forward(self, u: Tensor, views: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Mixed views (B x S x L x W) for the chunk after the past that `state` sums up, and the state after it."""
         raise NotImplementedError
@@ -75,6 +80,10 @@ class GatedMixer(Mixer):
         super().__init__(hidden, lanes, width, context)
         self.gate = nn.Linear(hidden, lanes, bias=False)
 
+    @classmethod
+    def first_gain(cls, lanes: int) -> float:
+        return float(lanes)
+
     def forward(self, u: Tensor, views: Tensor, state: None = None) -> tuple[Tensor, None]:
         return views * self.weights(u, views)[..., None].to(views.dtype), None
 
@@ -97,6 +106,10 @@ class GatedMixer(Mixer):
 
 class SigmoidMixer(GatedMixer):
     """A sigmoid of its own for each lane: lanes do not compete."""
+
+    @classmethod
+    def first_gain(cls, lanes: int) -> float:
+        return 2.0
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:
         """Between 0 and 1."""

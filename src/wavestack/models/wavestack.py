@@ -100,12 +100,13 @@ class WaveStackBlock(Block):
     def __init__(self, hidden: int, context: int, mlp: int, lanes: Mapping[str, Lane], mixer: str, convolution: int):
         super().__init__()
         width = next(iter(lanes.values())).hidden
-        self.gain = float(len(lanes))  # gates start with weights of 1/L
+        kind = registry.load(registry.MIXERS[mixer])
+        self.gain = kind.first_gain(len(lanes))
         self.norm = RMSNorm(hidden)
         branches = {name: Branch(hidden, context, lane, convolution, self.gain) for name, lane in lanes.items()}
         self.branches = cast(dict[str, Branch], nn.ModuleDict(branches))
         self.added = cast(dict[str, AddedBranch], nn.ModuleDict())
-        self.mixer = registry.load(registry.MIXERS[mixer])(hidden, len(lanes), width, context)
+        self.mixer = kind(hidden, len(lanes), width, context)
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
 

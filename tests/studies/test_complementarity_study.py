@@ -43,6 +43,14 @@ def test_seeds_are_put_together(tmp_path):
     assert block["by_octave"] == [{"least": 4, "tokens": 10, "lanes": {"fourier": 0.5, "recall": 0.5}}]
 
 
+def test_one_seed_is_a_point(tmp_path):
+    parameters = parameters_of([0])
+    (run,) = parameters.complementarity_runs()
+    write_run(tmp_path, run, {"fourier": 0.125})
+    (entry,) = write_complementarity(parameters, tmp_path, tmp_path)["knockouts"]
+    assert (entry["nats"], entry["low"], entry["reason"]) == ([pytest.approx(0.125)], None, "too few seeds or documents for an interval")
+
+
 def test_three_seeds_give_intervals_that_hold_together(tmp_path):
     parameters = parameters_of([0, 1, 2])
     for run in parameters.complementarity_runs():

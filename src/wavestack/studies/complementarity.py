@@ -42,11 +42,11 @@ def write_complementarity(parameters: Parameters, data: Path, reports: Path) -> 
         whole, tokens = document_nats(runs, data)
         for lane in found[0]["lanes"]:
             lost = _knocked_out(runs, lane, data)
-            gap = statistics.paired(lost, whole, tokens)
+            by_seed = ((lost - whole).sum(1) / tokens.sum()).tolist()
             reason = None if len(runs) >= SEEDS and len(tokens) > 1 else "too few seeds or documents for an interval"
             entry = {"corpus": corpus, "spec": study.spec, "lane": lane, "seeds": list(study.seeds)}
-            entries.append(entry | {"nats": list(gap.by_seed), "nats_per_token": gap.nats, "reason": reason})
-            differences.append(None if reason else gap)
+            entries.append(entry | {"nats": by_seed, "nats_per_token": fmean(by_seed), "reason": reason})
+            differences.append(None if reason else statistics.paired(lost, whole, tokens))
     for entry, interval in zip(entries, statistics.family(differences), strict=True):
         entry |= {"low": None, "high": None, "level": None} if interval is None else interval._asdict()
     result = {"knockouts": entries, "blocks": blocks}

@@ -42,7 +42,7 @@ def test_names(name, variant):
 def test_only_lanes_make_another_model():
     assert Variant.parse("lanes=fourier,lr=0.1,tuned").model == "lanes=fourier"
     assert Variant.parse("lr=0.1").model == "base"
-    assert Variant.parse("lanes=fourier,lr=0.1,tuned").recipe == "lr=0.1,tuned"
+    assert Variant.parse("lanes=fourier,tokens=5,lr=0.1,tuned").recipe == "lr=0.1,tuned"
 
 
 @pytest.mark.parametrize("name", ["", "bas", "base,tuned", "lr=fast", "rate=1", "lanes", "lr", "lanes=a,lanes=b", "tuned=yes"])

@@ -64,7 +64,8 @@ class Strict(BaseModel):
 class LocalFiles(Strict):
     """Files of a corpus, looked for in `data/raw/<corpus>/` and `$WAVESTACK_DATA/<corpus>/`."""
 
-    form: Literal["text", "jsonl", "parquet", "wikitext"]
+    form: Literal["text", "jsonl", "parquet", "wikitext", "lines"]  # wikitext: articles; lines: each a document, the empty ones, too
+    folder: Name | None = None  # another corpus's, whose files these are in another form
     train: str
     valid: str | None = None  # splits that are not given are made by hash
     test: str | None = None
@@ -88,7 +89,7 @@ class Hub(Strict):
     name: str | None = None  # of the configuration
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     field: str = "text"
-    form: Literal["documents", "wikitext"] = "documents"
+    form: Literal["documents", "wikitext", "lines"] = "documents"
     train: str = "train"
     valid: str | None = "validation"
     test: str | None = "test"

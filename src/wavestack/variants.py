@@ -37,8 +37,8 @@ class Variant:
 
     @property
     def recipe(self) -> str:
-        """The part that training goes by, whatever the module."""
-        return str(replace(self, lanes=None))
+        """The part that the settings of the training come from, whatever the module and the number of tokens."""
+        return str(replace(self, lanes=None, tokens=None))
 
     @classmethod
     def parse(cls, name: str) -> "Variant":

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from wavestack.corpora import sources, standard_library
 from wavestack.corpora.documents import count_words, document_hash, split_by_hash
-from wavestack.corpora.sources import file_documents, find_source
+from wavestack.corpora.sources import file_documents, find_source, local_files
 from wavestack.schema import Corpus, LocalFiles
 
 REAL = Path(os.environ.get("WAVESTACK_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -122,6 +122,22 @@ def test_wikitext_2_has_its_documented_articles_and_words(split, articles, words
     assert len(texts) == articles
     assert sum(count_words(text, "lines") for text in texts) == words
     assert "".join(texts).encode() == path.read_bytes()
+
+
+def test_lines_are_documents_and_empty_ones_are_kept(tmp_path):
+    path = put(tmp_path / "x", " = A = \n \n\n text \nlast")
+    assert list(file_documents(path, LocalFiles(form="lines", train="x"))) == [" = A = \n", "", "", " text \n", "last"]
+
+
+def test_a_corpus_of_lines_reads_the_files_of_another(tmp_path):
+    for file in ("t", "v", "e"):
+        put(tmp_path / "data/raw/wiki" / file, f"{file} one \n \n{file} two \n")
+    files = LocalFiles(form="lines", folder="wiki", train="t", valid="v", test="e")
+    corpus = Corpus(licence="none", words="lines", files=files)
+    assert [path.parent.name for path in local_files("wiki-lines", corpus)] == ["wiki"] * 3
+    expected = {split: [f"{name} one \n", "", f"{name} two \n"] for split, name in (("train", "t"), ("valid", "v"), ("test", "e"))}
+    found = list(find_source("wiki-lines", corpus).documents())
+    assert found == [(split, text) for split, texts in expected.items() for text in texts]
 
 
 # --- places ----------------------------------------------------------------------------------------------------------

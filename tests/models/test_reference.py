@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from wavestack import contract, registry
-from wavestack.models.reference import PublishedChebyshev, PublishedWavelet, Reference
+from wavestack.models.reference import Reference
+from wavestack.models.reference_lanes import PublishedChebyshev, PublishedWavelet
 from wavestack.params import ModelSpec
 from wavestack.schema import Budget, knob_schema
 

@@ -51,7 +51,7 @@ def find_source(name: str, corpus: Corpus) -> Source:
     """
     if corpus.python is not None:
         return _python_source(corpus.python)
-    folder = data_folder(name) if corpus.files is not None else None
+    folder = data_folder(corpus.files.folder or name) if corpus.files is not None else None
     if corpus.files is not None and folder is not None:
         return _files_source(name, corpus.files, folder)
     if corpus.hub is None:
@@ -68,7 +68,7 @@ def find_source(name: str, corpus: Corpus) -> Source:
 
 def local_files(name: str, corpus: Corpus) -> list[Path]:
     """The files that the corpus is read from, none where it comes from elsewhere; ValueError as `data_folder`."""
-    folder = data_folder(name) if corpus.files is not None else None
+    folder = data_folder(corpus.files.folder or name) if corpus.files is not None else None
     if corpus.files is None or folder is None:
         return []
     return [folder / file for file in (corpus.files.train, corpus.files.valid, corpus.files.test) if file is not None]
@@ -104,7 +104,7 @@ def _ways(name: str, files: LocalFiles | None) -> str:
 def _python_source(part: str) -> Source:
     texts = {"docs": standard_library.docs, "code": standard_library.code}[part]
     facts = {"kind": "python", "part": part, "python": platform.python_version(), "revision": None}
-    return Source(facts, lambda: _split(texts(), given={"train"}))
+    return Source(facts, lambda: _split(_not_blank(texts()), given={"train"}))
 
 
 # --- local files ------------------------------------------------------------------------------------------------------
@@ -119,8 +119,10 @@ def _files_source(name: str, files: LocalFiles, folder: Path) -> Source:
     def documents() -> Iterator[tuple[str, str]]:
         for split, path in paths.items():
             texts = file_documents(path, files)
+            if files.form != "lines":  # of which an empty one is a document, too
+                texts = _not_blank(texts)
             if split != "train":
-                yield from ((split, text) for text in _not_blank(texts))
+                yield from ((split, text) for text in texts)
             elif files.form == "text" and files.valid is None:
                 yield from _split_or_cut(texts)
             else:
@@ -141,6 +143,8 @@ def file_documents(path: Path, files: LocalFiles) -> Iterator[str]:
             return _separated(_lines(path), files.separator)
         case "wikitext":
             return _articles(_lines(path))
+        case "lines":
+            return _without_blanks(_lines(path))
         case "jsonl":
             return _rows_of_file("json", path, files.field)
         case "parquet":
@@ -158,6 +162,11 @@ def _lines(path: Path) -> Iterator[str]:
             yield from file
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}); convert it") from error
+
+
+def _without_blanks(lines: Iterable[str]) -> Iterator[str]:
+    """Lines; one of nothing but white space is empty, as the hub has it."""
+    return (line if line.strip() else "" for line in lines)
 
 
 def _separated(lines: Iterable[str], separator: str) -> Iterator[str]:
@@ -237,10 +246,12 @@ def _hub_source(name: str, hub: Hub) -> Source:
             texts = _field(rows, hub.field, f"corpus '{name}' of the hub ({hub.path})")
             if hub.form == "wikitext":
                 texts = _articles(line or " \n" for line in texts)  # a row is a line, and the hub empties the empty ones
+            if hub.form != "lines":
+                texts = _not_blank(texts)
             if split == "train":
                 yield from _split(texts, given=set(splits))
             else:
-                yield from ((split, text) for text in _not_blank(texts))
+                yield from ((split, text) for text in texts)
 
     facts = {"kind": "hub", "path": hub.path, "name": hub.name, "revision": hub.revision}
     return Source(facts, documents)
@@ -256,14 +267,14 @@ def _not_blank(texts: Iterable[str]) -> Iterator[str]:
 
 def _split(texts: Iterable[str], given: set[str]) -> Iterator[tuple[str, str]]:
     """Documents of the train split; those go elsewhere whose hash says a split that is not given."""
-    for text in _not_blank(texts):
+    for text in texts:
         split = split_by_hash(text) if len(given) < len(SPLITS) else "train"
         yield ("train" if split in given else split), text
 
 
 def _split_or_cut(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Documents split by hash, or a single document cut at line ends; that one is held in memory whole."""
-    stream = _not_blank(texts)
+    stream = iter(texts)
     first, second = next(stream, None), next(stream, None)
     if first is None:
         return

@@ -19,6 +19,7 @@ class LanguageModel(nn.Module):
             model is constructed by `(vocabulary, hidden, blocks, context, mlp, *, knobs)`.
         added: names and knobs of lanes that joined the model after it was built.
         removed: names of lanes that it was built with and has no more.
+        penalty: what the last forward pass of a training adds to the loss that it is trained on; None for nothing.
     """
 
     breaks: frozenset[str] = frozenset()
@@ -26,6 +27,7 @@ class LanguageModel(nn.Module):
     context: int
     added: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     removed: Sequence[str] = ()
+    penalty: Tensor | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits B x S x V for the sequences `tokens` (B x S), each from its start."""
@@ -37,6 +39,9 @@ class LanguageModel(nn.Module):
         One token at a time, chunks of any lengths and whole sequences give the same logits.
         """
         return self.advance_embedded(self.embed(tokens), state)
+
+    def at_step(self, step: int) -> None:
+        """What training says before each of its steps, the first of which is 0; for models that grow with it."""
 
     def embed(self, tokens: Tensor) -> Tensor:
         """What stands for the tokens (B x S) in the model, B x S x H."""

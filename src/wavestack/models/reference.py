@@ -12,24 +12,18 @@ only by its length (with `stretched: context` it does not). There is no state th
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wavestack.lanes.chebyshev import Chebyshev, chebyshev_basis
-from wavestack.lanes.fourier import Fourier, fourier_basis
-from wavestack.lanes.projection import prefix_kernel_average
 from wavestack.models.language_model import LanguageModel, matrix_flops
-
-# The lanes' own tables are kept for ever, which would be one for each length of a generated text: here the last few are kept.
-_chebyshev_basis = lru_cache(4)(chebyshev_basis.__wrapped__)
-_fourier_basis = lru_cache(4)(fourier_basis.__wrapped__)
+from wavestack.models.reference_lanes import PublishedChebyshev, PublishedFourier, PublishedLane, PublishedRecall, PublishedWavelet, decayed
 
 Positive = Annotated[int, Field(ge=1)]
+Decay = Annotated[float, Field(gt=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -66,104 +60,6 @@ class PublishedModel(LanguageModel):
     def parameter_counts(self) -> tuple[int, int]:
         total = sum(parameter.numel() for parameter in self.parameters())
         return total, total - self.token.weight.numel() - self.head.weight.numel()
-
-
-def prefix_average(x: Tensor, basis: Tensor, gains: Tensor | None = None) -> Tensor:
-    """`1/(t+1) sum_{s<=t} <g * phi_t, phi_s> x_s` (B x S x H), for a basis S x R and gains R (None for ones), the sums in float32."""
-    with torch.autocast(x.device.type, enabled=False):
-        y, _ = prefix_kernel_average(x.float(), basis, basis.new_ones(basis.shape[1]) if gains is None else gains, 0, None)
-    return y.to(x.dtype)
-
-
-class PublishedLane(nn.Module):
-    """A fixed view of the sequence, a linear map to H, and the MLP that "recomposes" it."""
-
-    def __init__(self, hidden: int, channels: int, width: int, mlp_layers: int, dropout: float):
-        """`channels` are those of the view, `width` that of the MLP's hidden layers."""
-        super().__init__()
-        self.hidden = hidden
-        self.linear = nn.Linear(channels, hidden)
-        layers: list[nn.Module] = []
-        for inputs in [hidden] + [width] * (mlp_layers - 1):
-            layers += [nn.Linear(inputs, width), nn.GELU(), nn.Dropout(dropout)]
-        self.mlp = nn.Sequential(*layers, nn.Linear(width, hidden))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(self.linear(self.view(x)))
-
-    def view(self, x: Tensor) -> Tensor:
-        """B x S x channels, of whole sequences B x S x H."""
-        raise NotImplementedError
-
-    def flops(self, length: int) -> int:
-        """Floating-point operations of the forward pass over one sequence, counted as `Lane.flops` does."""
-        return matrix_flops(self, length) + self.view_flops(length)
-
-    def view_flops(self, length: int) -> int:
-        raise NotImplementedError
-
-
-class PublishedChebyshev(PublishedLane):
-    """Prefix kernel average over T_0 .. T_{order-1} at z_t = -1 + 2t/(S-1), of vectors divided by their largest absolute channel.
-
-    `stretched` is the length S that the basis is stretched over; None for that of the sequence at hand, as published.
-    """
-
-    def __init__(self, hidden: int, order: int, stretched: int | None, mlp_layers: int, dropout: float):
-        super().__init__(hidden, hidden, hidden, mlp_layers, dropout)
-        self.order = order
-        self.stretched = stretched
-
-    def view(self, x: Tensor) -> Tensor:
-        length = x.shape[1]
-        x = x / x.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        return prefix_average(x, _chebyshev_basis(self.stretched or length, self.order, str(x.device))[:length])
-
-    def view_flops(self, length: int) -> int:
-        return Chebyshev(self.hidden, length, order=self.order).flops(length)  # the same operation
-
-
-class PublishedFourier(PublishedLane):
-    """`1/(t+1) sum_f g_f sum_{s<=t} cos(2 pi f (t-s)/S) x_s`, over as many frequencies as the length S tells apart.
-
-    `stretched` as in `PublishedChebyshev`.
-    """
-
-    def __init__(self, hidden: int, frequencies: int, stretched: int | None, mlp_layers: int, dropout: float):
-        super().__init__(hidden, hidden, hidden, mlp_layers, dropout)
-        self.gains = nn.Parameter(torch.ones(frequencies))
-        self.stretched = stretched
-
-    def _used(self, length: int) -> int:
-        return min(len(self.gains), (self.stretched or length) // 2 + 1)
-
-    def view(self, x: Tensor) -> Tensor:
-        length = x.shape[1]
-        used = self._used(length)
-        gains = torch.cat([self.gains[:used], self.gains[1:used]])  # of the cosines, then of the sines
-        return prefix_average(x, _fourier_basis(self.stretched or length, used, str(x.device))[:length], gains)
-
-    def view_flops(self, length: int) -> int:
-        return Fourier(self.hidden, length, frequencies=self._used(length)).flops(length)  # the same operation
-
-
-class PublishedWavelet(PublishedLane):
-    """For level j = 1 .. J the mean of the last 2^j positions, zeros before the start, and what it leaves of x: 2 J H channels."""
-
-    def __init__(self, hidden: int, levels: int, mlp_layers: int, dropout: float):
-        super().__init__(hidden, 2 * levels * hidden, hidden * 3 // 2, mlp_layers, dropout)
-        self.levels = levels
-
-    def view(self, x: Tensor) -> Tensor:
-        mean, signals = x, []
-        for level in range(self.levels):
-            earlier = functional.pad(mean, (0, 0, 2**level, 0))[:, : x.shape[1]]
-            mean = (mean + earlier) / 2  # of 2^(level+1) positions, from two of half as many: no long sum that loses its tail
-            signals += [mean, x - mean]
-        return torch.cat(signals, -1)
-
-    def view_flops(self, length: int) -> int:
-        return 2 * length * 2 * self.levels * self.hidden  # filters of two taps
 
 
 class ContextBlock(nn.Module):
@@ -228,13 +124,59 @@ class LaneMLP(nn.Module):
         return matrix_flops(self, length)
 
 
+class RecallBias(nn.Module):
+    """Adds `beta * sigmoid(gate(m_t)) * sum_{s<=t} d^(t-s) [w_s = w]` to the logit of each token w: what stood in the text is likelier.
+
+    It was proposed and not measured. beta is learned from 0, at which there is no bias.
+    """
+
+    def __init__(self, hidden: int, decay: float):
+        super().__init__()
+        self.decay = decay
+        self.beta = nn.Parameter(torch.zeros(()))
+        self.gate = nn.Linear(hidden, 1)
+
+    def forward(self, logits: Tensor, m: Tensor, seen: Tensor) -> Tensor:
+        """Logits B x S x V with their bias, for m (B x S x H) and all tokens seen, the last S of which are the chunk's own (B x P)."""
+        new, past = m.shape[1], seen.shape[1]
+        counted = self.beta * torch.sigmoid(self.gate(m)) * decayed(past, self.decay, m)[past - new :]  # B x S x P
+        return logits.scatter_add(2, seen[:, None].expand(-1, new, -1), counted.to(logits.dtype))
+
+    def flops(self, length: int) -> int:
+        return matrix_flops(self, length) + 2 * length**2
+
+
+def alike(views: Tensor) -> Tensor:
+    """0.1 times the square of the mean cosine of pairs of lanes (B x S x L x H), over pairs and tokens."""
+    unit = functional.normalize(views, dim=-1)
+    lanes = views.shape[2]
+    cosines = (unit.sum(2).square().sum(-1) - lanes) / max(1, lanes * (lanes - 1))  # B x S, the mean over ordered pairs
+    return 0.1 * cosines.mean().square()
+
+
+def uneven(views: Tensor) -> Tensor:
+    """0.1 times the square of the energies' standard deviation over their mean; a lane's energy is the mean square of what it says."""
+    energies = views.square().mean((0, 1, 3))  # L
+    return 0.1 * (energies.std(correction=0) / energies.mean()).square()
+
+
+PENALTIES = {"cosine": alike, "energy": uneven}
 MIXERS: dict[str, type[GatedSum | AcrossLanes | LaneMLP]] = {"gated": GatedSum, "across": AcrossLanes, "mlp": LaneMLP}
 
 
-class Reference(PublishedModel):
-    """The published WaveStack; see the module's docstring. Small: the defaults. Large: hidden 768 and three layers in each MLP."""
+Views = Annotated[tuple[Literal["chebyshev", "fourier", "wavelet"], ...], Field(min_length=1)]
 
-    lanes: Sequence[PublishedLane]
+
+class Reference(PublishedModel):
+    """The published WaveStack; see the module's docstring. Small: the defaults. Large: hidden 768 and three layers in each MLP.
+
+    Published options: a fourth lane (`recall`: its features, 32 to 64; `recall_decay` 1 or 0.98), subsets of the lanes (`views`), a penalty
+    on lanes that say the same (`diversity`), a `ramp` over so many steps; and one that was proposed only (`recall_bias`).
+    """
+
+    lanes: Sequence[PublishedLane | PublishedRecall]
+    bias: RecallBias | None
+    trained: Tensor  # steps so far, on the ramp
     breaks = frozenset({"prefix consistency", "step equals parallel", "chunk carry"})
 
     def __init__(
@@ -244,13 +186,19 @@ class Reference(PublishedModel):
         *,
         hidden: Positive = 384,
         mlp_layers: Positive = 1,  # hidden layers of each lane's MLP
+        views: Views = ("chebyshev", "fourier", "wavelet"),  # the lanes, without recall
         order: Positive = 4,  # Chebyshev polynomials
         frequencies: Positive = 64,
         levels: Positive = 3,  # running means
+        recall: Annotated[int, Field(ge=0)] = 0,  # features of the recall lane; 0 for none
+        recall_decay: Decay = 1.0,
+        recall_bias: Decay | None = None,  # decay of the count of tokens seen; None for no bias
         stretched: Literal["input", "context"] = "input",  # what bases are stretched over: the input at hand, or T, as mended
         context_block: bool = True,  # some published runs predate it
         dropout: Dropout = 0.1,
         mixer: Literal["gated", "across", "mlp"] = "gated",
+        diversity: Literal["cosine", "energy"] | None = None,
+        ramp: Annotated[int, Field(ge=0)] = 0,  # steps; published: 1,000
     ):
         super().__init__(vocabulary, context, hidden)
         for embedding in (self.token, self.position):
@@ -258,36 +206,65 @@ class Reference(PublishedModel):
         over = None
         if stretched == "context":
             over, self.breaks = context, frozenset()
-        lanes = [
-            PublishedChebyshev(hidden, order, over, mlp_layers, dropout),
-            PublishedFourier(hidden, frequencies, over, mlp_layers, dropout),
-            PublishedWavelet(hidden, levels, mlp_layers, dropout),
-        ]
+        made = {
+            "chebyshev": lambda: PublishedChebyshev(hidden, order, over, mlp_layers, dropout),
+            "fourier": lambda: PublishedFourier(hidden, frequencies, over, mlp_layers, dropout),
+            "wavelet": lambda: PublishedWavelet(hidden, levels, mlp_layers, dropout),
+        }
+        lanes: list[nn.Module] = [make() for view, make in made.items() if view in views]
+        lanes += [PublishedRecall(hidden, recall, recall_decay, mlp_layers, dropout)] if recall else []
         self.lanes = nn.ModuleList(lanes)  # type: ignore[assignment]
         self.before = ContextBlock(hidden, dropout) if context_block else None  # the mixer, the same for every lane
         self.mixer = MIXERS[mixer](hidden, len(lanes))
         self.after = ContextBlock(hidden, dropout) if context_block else None
+        self.bias = RecallBias(hidden, recall_bias) if recall_bias is not None else None
+        self.diversity = diversity
+        self.ramp = ramp
+        if ramp:  # part of the weights: a model that was best on the way is what it was then
+            self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
+
+    def at_step(self, step: int) -> None:
+        if self.ramp:
+            self.trained.fill_(step)
+
+    def advance(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """With a recall bias, which is of tokens and not of what they are embedded as, the state has the tokens, too."""
+        if self.bias is None:
+            return super().advance(tokens, state)
+        inner, before = (None, tokens[:, :0]) if state is None else state
+        m, inner = self._mixed(self.embed(tokens), inner)
+        seen = torch.cat([before, tokens], 1)
+        return self.bias(self.head(m), m, seen), (inner, seen)
 
     def advance_embedded(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state is everything embedded so far, B x P x H: the whole prefix is computed anew, as the published model generated."""
+        m, seen = self._mixed(x, state)
+        return self.head(m), seen
+
+    def _mixed(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the output layer reads, B x S x H, and everything embedded so far."""
         new = x.shape[1]
         seen = x if state is None else torch.cat([state, x], 1)
         x = self.positioned(seen)
-        views = [lane(x) for lane in self.lanes]  # L times B x S x H
+        part = min(1.0, self.trained.item() / self.ramp) if self.ramp else 1.0
+        views = [lane(x, part) for lane in self.lanes]  # L times B x S x H
+        self.penalty = PENALTIES[self.diversity](torch.stack(views, 2)) if self.diversity and self.training else None
         if self.before is not None:
             views = [self.before(view) for view in views]
         m = self.mixer(torch.stack(views, 2))  # B x S x H
         if self.after is not None:
             m = self.after(m)
-        return self.head(self.norm(m[:, -new:])), seen
+        return self.norm(m[:, -new:]), seen
 
     def state_bytes(self, positions: int) -> int:
-        return 4 * positions * self.norm.weight.numel()
+        tokens = 8 * positions if self.bias is not None else 0
+        return 4 * positions * self.norm.weight.numel() + tokens
 
     def flops(self, length: int) -> int:
-        """Those of one pass over a whole sequence; to generate it takes one such pass a token."""
+        """Those of one pass over a whole sequence, with all of the lanes there; to generate it takes one such pass a token."""
         contexts = 0
         if self.before is not None and self.after is not None:
             contexts = len(self.lanes) * self.before.flops(length) + self.after.flops(length)
         lanes = sum(lane.flops(length) for lane in self.lanes)
-        return lanes + contexts + self.mixer.flops(length) + matrix_flops(self.head, length)
+        bias = self.bias.flops(length) if self.bias is not None else 0
+        return lanes + contexts + self.mixer.flops(length) + matrix_flops(self.head, length) + bias

@@ -20,6 +20,7 @@ from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
 from wavestack.device import autocast, available
 from wavestack.evaluation.likelihood import document_losses, spread_documents
+from wavestack.models.language_model import LanguageModel
 from wavestack.schema import Training
 from wavestack.training.batches import IGNORED, batch_at
 from wavestack.training.checkpoint import Architecture, Checkpoints
@@ -150,7 +151,7 @@ def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
 
 def _step(
     forward: Callable[[Tensor], Tensor],
-    model: torch.nn.Module,
+    model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     training: Training,
     tokens: TokenFile,
@@ -162,6 +163,7 @@ def _step(
     """One optimiser step: its mean loss in nats, and what is not finite, if anything (then the weights stay as they were)."""
     inputs, targets = (tensor.to(training.device) for tensor in batch_at(tokens, training, context, seed, step))
     optimizer.zero_grad(set_to_none=True)
+    model.at_step(step)
     loss_sum, scored = 0.0, int((targets != IGNORED).sum())
     if scored == 0:
         return loss_sum, None  # rows of nothing but padding
@@ -172,7 +174,7 @@ def _step(
         with autocast(training.device, training.precision):
             logits = forward(part)
         loss = functional.cross_entropy(logits.float().flatten(0, 1), wanted.flatten()) * share
-        loss.backward()
+        (loss if model.penalty is None else loss + model.penalty * share).backward()
         loss_sum += loss.item()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip).item()
     if not math.isfinite(loss_sum):

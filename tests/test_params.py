@@ -153,6 +153,12 @@ def test_odd_values_of_lanes_and_models_are_errors(tmp_path):
     assert wavelet == "models.yaml: wavestack.lanes.wavelet.wavelet: unknown 'symm4'; did you mean 'sym4'?"
 
 
+@pytest.mark.parametrize("name", ["Fourier", "training", "keys", "a.b"])
+def test_a_lane_s_name_is_checked_when_the_file_is_read(tmp_path, name):
+    (error,) = errors_of(tmp_path, models=lambda m: m["wavestack"]["lanes"].update({name: {"lane": "fourier"}}))
+    assert error.startswith(f"models.yaml: wavestack.lanes: '{name}' cannot name a lane")
+
+
 def test_a_profile_s_name_becomes_a_folder(tmp_path):
     for name in ("raw.yaml", "benchmarks.yaml", "My Profile.yaml"):
         (tmp_path / name).write_text(SMOKE.read_text())

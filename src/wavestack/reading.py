@@ -174,6 +174,10 @@ def _model_spec(raw: Any, file: str, at: tuple, errors: list[str]) -> ModelSpec 
     if isinstance(lanes, dict):
         filled = {}
         for lane, knobs in lanes.items():
+            try:
+                registry.check_lane_name(str(lane))
+            except ValueError as error:
+                errors.append(f"{place(file, (*at, 'lanes'))}: {error}")
             filled[lane] = _lane(lane, {} if knobs is None else knobs, file, (*at, "lanes", lane), errors)
         given["lanes"] = filled
     knobs = _knobs(chosen, given, file, at, errors)

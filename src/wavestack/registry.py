@@ -5,6 +5,7 @@ those who do not use it, and this file is no part of any run's fingerprint (a ru
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ MODELS = {
     "reference-neural": "wavestack.models.reference_neural:ReferenceNeural",
     "reference-transformer": "wavestack.models.reference_transformer:ReferenceTransformer",
 }
+LANE_NAME = r"[a-z0-9][a-z0-9_-]*"
 LANES = {
     "chebyshev": "wavestack.lanes.chebyshev:Chebyshev",
     "fourier": "wavestack.lanes.fourier:Fourier",
@@ -39,6 +41,20 @@ MIXERS = {
     "across": "wavestack.models.mixer:AcrossMixer",
     "sequence": "wavestack.models.mixer:SequenceMixer",
 }
+
+
+def check_lane_name(name: str) -> None:
+    """Refuse what cannot name a lane: it becomes part of the names of tensors, folders and variants.
+
+    Raises:
+        ValueError: saying why.
+    """
+    from torch.nn import ModuleDict  # whoever names lanes loads them, too
+
+    if not re.fullmatch(LANE_NAME, name):
+        raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
+    if hasattr(ModuleDict, name) or name == "training":
+        raise ValueError(f"'{name}' cannot name a lane, since PyTorch's modules have an attribute of that name; choose another one")
 
 
 def load(entry: str) -> Any:

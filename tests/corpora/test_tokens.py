@@ -125,6 +125,16 @@ def test_a_document_that_is_not_there(tmp_path, number):
         TokenFile.open(tmp_path / "data", "train").document(number)
 
 
+def test_tokens_are_counted_piece_by_piece(tmp_path, monkeypatch):
+    write(tmp_path, ["abca", "c", "ab"])
+    file = TokenFile.open(tmp_path / "data", "train")
+    whole = np.bincount(file.stream, minlength=257)
+    assert (whole[ord("a")], whole[file.end_of_text]) == (3, 4)
+    for piece in (1, 3, len(file.stream), 10**6):
+        monkeypatch.setattr(tokens, "PIECE", piece)
+        assert file.counts().tolist() == whole.tolist()
+
+
 def test_a_cut_file_is_named(tmp_path):
     write(tmp_path, ["ab", "c"])
     path = tmp_path / "data" / "train.tokens"

@@ -11,7 +11,6 @@ The matrices of all lanes are applied at once, and each lane owns its part of th
 alone and removed again. A lane may be in some blocks only; the mixer of a block weighs the lanes that the block has.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Annotated, Any, NamedTuple, cast
@@ -32,7 +31,6 @@ from wavestack.models.stack import Block, ResidualStack, SwiGLU
 from wavestack.schema import Placement, filled_in, lane_schema
 
 Knobs = dict[str, Any]
-LANE_NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
 class Branch(nn.Module):
@@ -156,18 +154,6 @@ class WaveStackBlock(Block):
         return branches + self.mixer.flops(length) + matrix_flops(self.mlp, length)
 
 
-def _check_name(name: str) -> None:
-    """Refuse what cannot name a lane: it becomes part of the names of tensors, folders and variants.
-
-    Raises:
-        ValueError: saying why.
-    """
-    if not re.fullmatch(LANE_NAME, name):
-        raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
-    if hasattr(nn.ModuleDict, name) or name == "training":
-        raise ValueError(f"'{name}' cannot name a lane, since PyTorch's modules have an attribute of that name; choose another one")
-
-
 def _places(name: str, knobs: Knobs, depth: int) -> list[int]:
     """The blocks that have a lane, of so many; all of them, where its knobs do not say.
 
@@ -208,7 +194,7 @@ class WaveStack(ResidualStack):
         if width < 1 or not isclose(hidden * lane_width, width):  # 200 * 0.55 is 110.00000000000001
             raise ValueError(f"wavestack: a lane_width of {lane_width} is no whole number of {hidden} channels; change one of them")
         for name in lanes:
-            _check_name(name)
+            registry.check_lane_name(name)
         self.lanes = dict(lanes)
         self.added: dict[str, Knobs] = {}
         self.removed: list[str] = []
@@ -240,7 +226,7 @@ class WaveStack(ResidualStack):
         present = self._present()
         if name in present:
             raise ValueError(f"a lane named '{name}' is there already (lanes: {', '.join(present)}); add it under another name with lane=")
-        _check_name(name)
+        registry.check_lane_name(name)
         filled = filled_in(lane_schema(registry.lane_entry(name, knobs))(**knobs))
         lanes = {place: self._lane(name, filled, self.context) for place in _places(name, filled, len(self.blocks))}
         for place, lane in lanes.items():

@@ -1,0 +1,86 @@
+"""The rungs of the audit, and what they say in two units."""
+
+import pandas
+import pytest
+
+from wavestack.artifacts import write_json
+from wavestack.reading import load
+from wavestack.studies.audit import write_audit
+
+AUDIT = (
+    "studies.audit={corpora: [pydocs], ours: reference, theirs: reference-transformer, budget: tiny, seeds: [0, 1, 2],"
+    " training: {rows: documents, padding: true, documents: 100}, replay: {batch: 2, batches: 1}, tokens: 9, mends: ["
+    "{name: padding-trained, training: {padding: false}}, {name: padding-scored, replay: {padding: false}},"
+    " {name: scale, replay: {scale: 1.0}}, {name: baseline, theirs: transformer}]}"
+)
+
+
+def test_the_rungs_of_the_audit():
+    parameters = load("params/smoke.yaml", [AUDIT])
+    rungs = parameters.rungs()
+    assert [(rung.kind, rung.name) for rung in rungs] == [
+        ("cumulative", "as published"), ("cumulative", "padding-trained"), ("cumulative", "padding-scored"), ("cumulative", "scale"),
+        ("cumulative", "baseline"), ("alone", "padding-trained"), ("alone", "padding-scored"), ("alone", "scale"), ("alone", "baseline"),
+    ]  # fmt: skip
+    assert [rung.variant for rung in rungs[:3]] == ["mended=none", "mended=padding-trained", "mended=padding-trained"]
+    assert (rungs[4].ours, rungs[4].theirs, rungs[4].replay.scale, rungs[4].replay.padding) == ("reference", "transformer", 1.0, False)
+    assert (rungs[7].variant, rungs[7].replay.scale, rungs[7].replay.padding) == ("mended=none", 1.0, True)
+    assert [rung.name for rung in load("params/smoke.yaml", [AUDIT.replace("scale: 1.0}", "scale: 1.0}, alone: false")]).rungs()][5:] == [
+        "padding-trained", "padding-scored", "baseline"
+    ]  # fmt: skip
+    # three models with padding and without, three seeds each: what is scored otherwise is trained once
+    assert len(parameters.audit_runs()) == 3 * 2 * 3
+    published, mended = (parameters.training(rungs[place].runs("pydocs", [0])[0][0]) for place in (0, 1))
+    assert (published.padding, mended.padding, published.documents, published.learning_rate) == (True, False, 100, 0.003)
+
+
+def replayed(folder, run, nats, padding, lost=False):
+    """Three rows of 10 tokens of text and 30 of padding each; text and padding cost so many nats a token."""
+    row = {"document": [0, 1, 2], "text_nats": [10 * nats] * 3, "text_tokens": [10] * 3}
+    row |= {"padding_nats": [30 * padding] * 3, "padding_tokens": [30] * 3, "compared_nats": [8 * nats] * 3, "compared_tokens": [8] * 3}
+    rows = pandas.concat([pandas.DataFrame(row).assign(split=split) for split in ("valid", "held out")])
+    (folder / "runs" / str(run)).mkdir(parents=True)
+    rows.to_parquet(folder / "runs" / str(run) / "rows.parquet")
+    write_json(folder / "runs" / str(run) / "replay.json", {"status": "ok", "reason": None, "parameters": 1000})
+    status = {"status": "diverged", "reason": "nan"} if lost else {"status": "ok", "reason": None}
+    write_json(folder / "runs" / str(run) / "training.json", status)
+
+
+def test_padding_that_is_scored_turns_the_order_round(tmp_path):
+    """Ours is worse on text by 0.2 nats, and better on padding, of which there is three times as much."""
+    parameters = load("params/smoke.yaml", [AUDIT])
+    for run in parameters.audit_runs():
+        ours = run.spec == "reference"
+        replayed(tmp_path, run, 3.2 if ours else 3.0 + 0.001 * run.seed, 0.1 if ours else 0.5)
+    rows = write_audit(parameters, tmp_path, tmp_path)["rows"]
+    first, scored, scale = rows[0], rows[2], rows[3]
+    assert first["published_ours"] == first["held_out_ours"] == pytest.approx(0.7 * (3.2 + 3 * 0.1) / 4)
+    assert first["published_theirs"] == pytest.approx(0.7 * (3.001 + 3 * 0.5) / 4)
+    assert first["published_gap"] < first["published_high"] < 0 < first["nats_low"] < first["nats_gap"]
+    assert scored["published_gap"] == pytest.approx(0.7 * 0.199)
+    assert [scale["published_gap"], scale["nats_gap"]] == pytest.approx([0.199, 0.199])
+    table = pandas.read_csv(tmp_path / "studies" / "audit.csv")
+    assert table["mended"].tolist()[:2] == ["as published", "padding-trained"]
+
+
+def test_a_rung_with_a_diverged_run_has_no_gap_and_a_reason(tmp_path):
+    parameters = load("params/smoke.yaml", [AUDIT])
+    for run in parameters.audit_runs():
+        replayed(tmp_path, run, 3.0, 0.1, lost=run.spec == "transformer" and run.seed == 1)
+    rows = write_audit(parameters, tmp_path, tmp_path)["rows"]
+    assert rows[0]["nats_gap"] == 0
+    assert (rows[-1]["mended"], rows[-1]["nats_gap"]) == ("baseline", None)
+    assert rows[-1]["reason"].endswith("seed1 diverged: nan")
+
+
+def test_a_fault_that_the_audit_does_not_know_is_refused():
+    parameters = load("params/smoke.yaml", [AUDIT])
+    with pytest.raises(ValueError, match="mended=paddin: expected some of padding-trained, padding-scored, scale, baseline"):
+        parameters.run("pydocs/reference/tiny/mended=paddin/seed0")
+    with pytest.raises(ValueError, match=r"this profile has no studies\.audit"):
+        load("params/smoke.yaml").run("pydocs/reference/tiny/mended=none/seed0")
+
+
+def test_an_audit_of_what_is_not_tuned_is_refused():
+    with pytest.raises(ValueError, match=r"reference is not tuned on pydocs; add them to studies\.tuning"):
+        load("params/smoke.yaml", [AUDIT.replace("{name: scale, replay: {scale: 1.0}}", "{name: scale, tuned: true}")])

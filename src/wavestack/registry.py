@@ -53,6 +53,8 @@ def check_lane_name(name: str) -> None:
 
     if not re.fullmatch(LANE_NAME, name):
         raise ValueError(f"'{name}' cannot name a lane; expected {LANE_NAME}")
+    if name == "none":
+        raise ValueError("'none' cannot name a lane, since the variant lanes=none has no lane at all; choose another one")
     if hasattr(ModuleDict, name) or name == "training":
         raise ValueError(f"'{name}' cannot name a lane, since PyTorch's modules have an attribute of that name; choose another one")
 

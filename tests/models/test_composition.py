@@ -416,7 +416,7 @@ class TestBadInput:
         with pytest.raises(ValueError, match="a width of 6 is no multiple of head_width 4; change one of them"):
             trained.add_lane("attention", head_width=4)
 
-    @pytest.mark.parametrize("name", ["", "Mine", "my.lane", "a/b", "-a", "a+b", "mine\n", "keys", "pop", "training"])
+    @pytest.mark.parametrize("name", ["", "Mine", "my.lane", "a/b", "-a", "a+b", "mine\n", "none", "keys", "pop", "training"])
     def test_a_name_that_cannot_name_a_lane(self, trained, name):
         with pytest.raises(ValueError, match=r"cannot name a lane[;,] "):
             trained.add_lane(name, lane=MINE)

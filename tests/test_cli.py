@@ -31,7 +31,7 @@ def wavestack(*arguments, **options):
 
 def test_check_passes_what_is_right():
     done = wavestack("check", "params/smoke.yaml")
-    assert (done.returncode, done.stdout) == (0, "params/smoke.yaml: 4 runs, no errors\n")
+    assert (done.returncode, done.stdout) == (0, "params/smoke.yaml: 6 runs, no errors\n")
 
 
 def test_check_tells_all_errors_and_no_traceback(tmp_path):
@@ -84,7 +84,7 @@ def test_unknown_corpus_and_study(tmp_path):
     done = wavestack("corpus", "pydoc", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
     assert (done.returncode, "did you mean 'pydocs'" in done.stderr) == (1, True)
     done = wavestack("study", "ablations", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
-    assert (done.returncode, "known: comparison, ablation, lengths" in done.stderr) == (1, True)
+    assert (done.returncode, "known: comparison, ablation, complementarity, sizes, lengths, test" in done.stderr) == (1, True)
 
 
 # --- contract ----------------------------------------------------------------------------------------------------------------------

@@ -42,13 +42,13 @@ def model(wavestack, budget):
 @pytest.fixture
 def advances(model, monkeypatch):
     """The lengths of the chunks that the model was asked to advance by."""
-    honest, lengths = model.advance, []
+    honest, lengths = model.advance_hidden, []
 
-    def counted(tokens, state=None):
-        lengths.append(tokens.shape[1])
-        return honest(tokens, state)
+    def counted(x, state=None):
+        lengths.append(x.shape[1])
+        return honest(x, state)
 
-    monkeypatch.setattr(model, "advance", counted)
+    monkeypatch.setattr(model, "advance_hidden", counted)
     return lengths
 
 

@@ -193,7 +193,7 @@ def test_knobs_are_filled_in_with_their_defaults(tmp_path):
     parameters = load(tmp_path / "mine.yaml")
     lanes = {"fourier": {"frequencies": 16}}
     assert parameters.specs["a"].knobs == {"lanes": lanes, "mixer": "gated", "convolution": 4, "lane_width": 0.375}
-    assert parameters.specs["b"].knobs == {"head_width": 64, "convolution": 0}
+    assert parameters.specs["b"].knobs == {"head_width": 64, "convolution": 0, "window": None, "explicit_mask": False}
     assert parameters.name == "mine"
 
 

@@ -53,7 +53,7 @@ def _generated(
     generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed gives the same draws on every device
     state = None
     for chunk in torch.tensor([list(prompt)], device=device).split(PREFILL, 1):
-        logits, state = model.advance(chunk, state)
+        logits, state = model.prefill(chunk, state)
     for place in range(tokens):
         token = int(_draw(logits[0, -1].double().cpu(), temperature, top_p, generator))
         if token == end:

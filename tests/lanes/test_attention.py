@@ -27,6 +27,45 @@ def test_rotation_is_as_exact_far_out_as_at_the_start():
     assert torch.equal(rotary_table(16, 4), rotary_angles(0, 16, 4))
 
 
+@torch.no_grad()
+def test_a_decoded_token_is_written_behind_its_past():
+    torch.manual_seed(0)
+    lane, x = Attention(8, 2000, head_width=4), torch.randn(2, 700, 24)
+    whole, state = lane(x)[0], lane(x[:, :20])[1]
+    buffers = set()
+    for t in range(20, 700):
+        step, state = lane(x[:, t : t + 1], state)
+        torch.testing.assert_close(step, whole[:, t : t + 1], atol=1e-5, rtol=1e-4)
+        buffers.add(state.keys.data_ptr())
+    assert len(buffers) == 3  # moved once in 256 tokens: at 20, 276 and 532
+    assert state.keys.shape == (2, 2, 700, 4)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_two_continuations_of_one_past_do_not_meet(mode):
+    torch.manual_seed(0)
+    lane, x, other = Attention(8, 64, head_width=4), torch.randn(2, 30, 24), torch.randn(2, 5, 24)
+    with mode():
+        state = lane(x[:, 20:21], lane(x[:, :20])[1])[1]
+        kept = state.keys.clone()
+        first = lane(x[:, 21:], state)[0]
+        second = lane(other, state)[0]
+        row = lane(x[1:, 21:], state._replace(keys=state.keys[1:], values=state.values[1:]))[0]
+        assert torch.equal(state.keys, kept)
+    torch.testing.assert_close(first, lane(x)[0][:, 21:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(second, lane(torch.cat([x[:, :21], other], 1))[0][:, 21:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(row, first[1:], atol=1e-5, rtol=1e-4)
+
+
+def test_a_state_of_inference_goes_on_outside_of_it():
+    torch.manual_seed(0)
+    lane, x = Attention(8, 64, head_width=4), torch.randn(2, 30, 24)
+    with torch.inference_mode():
+        state = lane(x[:, 10:20], lane(x[:, :10])[1])[1]
+    with torch.no_grad():
+        torch.testing.assert_close(lane(x[:, 20:], state)[0], lane(x)[0][:, 20:], atol=1e-5, rtol=1e-4)
+
+
 def test_refused():
     with pytest.raises(ValueError, match=r"a width of 10 is no multiple of head_width 4"):
         Attention(10, 64, head_width=4)
@@ -34,3 +73,5 @@ def test_refused():
         Attention(9, 64, head_width=3)
     with pytest.raises(ValueError, match=r"window is 0, and must be at least 1"):
         Attention(8, 64, head_width=4, window=0)
+    with pytest.raises(ValueError, match=r"a window of 5 has masks of its own; leave out window or explicit_mask"):
+        Attention(8, 64, head_width=4, window=5, explicit_mask=True)

@@ -99,6 +99,18 @@ def test_transformer_block_is_its_formula(convolution):
     torch.testing.assert_close(block(x)[0], y, atol=2e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("knobs", [{"explicit_mask": True}, {"window": 40}])
+@torch.no_grad()
+def test_a_mask_or_a_wide_window_changes_no_logit(budget, knobs):
+    torch.manual_seed(0)
+    plain, other = (budgets.build(ModelSpec("transformer", {"head_width": 4, **more}), budget, 50) for more in ({}, knobs))
+    other.load_state_dict(plain.state_dict())
+    tokens = torch.randint(50, (2, 32))
+    torch.testing.assert_close(other(tokens), plain(tokens), atol=1e-5, rtol=1e-4)
+    _, state = other.advance(tokens[:, :20])
+    torch.testing.assert_close(other.advance(tokens[:, 20:], state)[0], plain(tokens)[:, 20:], atol=1e-5, rtol=1e-4)
+
+
 def test_rotary_scores_depend_on_the_distance_alone():
     angles = rotary_table(32, 8)
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)

@@ -11,11 +11,40 @@ from torch.nn import functional
 from wavestack.lanes.lane import Lane, at_least
 from wavestack.lanes.norm import RMSNorm
 
+ROOM = 256  # positions that a KV cache grows by
+
+
+class Room:
+    """Memory behind keys and values, so that a decoded token is written there and its whole past is not copied.
+
+    States share it. Only the one that ends where it is filled to may write, so that two continuations of one past never meet.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, behind: int):
+        self.filled = keys.shape[2]
+        self.buffers = [functional.pad(tensor, (0, 0, 0, behind)) for tensor in (keys, values)]  # B x heads x (P + behind) x width
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The past with what is new, as views."""
+        start, self.filled = self.filled, self.filled + keys.shape[2]
+        for buffer, new in zip(self.buffers, (keys, values), strict=True):
+            buffer[:, :, start : self.filled] = new
+        k, v = (buffer[:, :, : self.filled] for buffer in self.buffers)
+        return k, v
+
+    def takes(self, past: Tensor, new: Tensor) -> bool:
+        """Whether new keys can follow the past ones here."""
+        buffer = self.buffers[0]
+        here = past.data_ptr() == buffer.data_ptr() and past.shape[:3] == (*buffer.shape[:2], self.filled)  # not chosen rows of it
+        writable = torch.is_inference_mode_enabled() or not buffer.is_inference()
+        return here and writable and self.filled + new.shape[2] <= buffer.shape[2]
+
 
 class AttentionState(NamedTuple):
     position: int  # of the next token
     keys: Tensor  # B x heads x P x width, rotated: of the whole past, or of as much as a window needs
     values: Tensor  # B x heads x P x width
+    room: Room | None = None  # behind both, where no gradient is asked for
 
 
 def rotary_angles(start: int, end: int, width: int, device: str | torch.device = "cpu") -> Tensor:
@@ -38,12 +67,16 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1).to(x.dtype)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, past: int) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, past: int, explicit_mask: bool = False) -> Tensor:
     """Softmax attention of S queries to the `past` positions before them and to one another, never ahead.
 
-    q is B x heads x S x width, k and v are B x heads x (past + S) x width. PyTorch's fused kernel, without a mask where it can be.
+    q is B x heads x S x width, k and v are B x heads x (past + S) x width. PyTorch's fused kernel, without a mask where it can be, or with
+    one that adds minus infinity to what lies ahead, S x (past + S), as was published.
     """
     length = q.shape[2]
+    if explicit_mask:
+        ahead = torch.full((length, past + length), float("-inf"), dtype=q.dtype, device=q.device).triu(past + 1)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=ahead)
     if past == 0 or length == 1:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
     seen = torch.ones(length, past + length, dtype=torch.bool, device=q.device).tril(past)
@@ -82,6 +115,7 @@ class Attention(Lane):
         *,
         head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 32,
         window: Annotated[int, Field(ge=1)] | None = None,
+        explicit_mask: bool = False,
     ):
         at_least(2, "attention", head_width=head_width)
         at_least(1, "attention", window=1 if window is None else window)
@@ -89,10 +123,13 @@ class Attention(Lane):
             raise ValueError(f"attention: a head_width of {head_width} is odd, and positions rotate pairs of channels; use an even one")
         if hidden % head_width:
             raise ValueError(f"attention: a width of {hidden} is no multiple of head_width {head_width}; change one of them")
+        if explicit_mask and window is not None:
+            raise ValueError(f"attention: a window of {window} has masks of its own; leave out window or explicit_mask")
         super().__init__(hidden, context, 3 * hidden)
         self.heads = hidden // head_width
         self.head_width = head_width
         self.window = window
+        self.explicit_mask = explicit_mask
         self.query_norm = RMSNorm(head_width)
         self.key_norm = RMSNorm(head_width)
         if window is None:
@@ -110,16 +147,26 @@ class Attention(Lane):
         q, k, v = x.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # B x heads x S x width
         angles = rotary_angles(position, end, self.head_width, x.device) if self.table is None else self.table[position:end]
         q, k = rotate(self.query_norm(q), angles), rotate(self.key_norm(k), angles)
-        past = 0
+        past, room = 0, None
         if state is not None:
             past = state.keys.shape[2]
-            k, v = torch.cat([state.keys.to(k.dtype), k], 2), torch.cat([state.values.to(v.dtype), v], 2)
+            k, v, room = self._extended(state, k, v)
         if self.window is None:
-            y = causal_attention(q, k, v, past)
+            y = causal_attention(q, k, v, past, self.explicit_mask)
         else:
             y = windowed_attention(q, k, v, past, self.window)
             k, v = k[:, :, -self._kept(end) :], v[:, :, -self._kept(end) :]
-        return y.transpose(1, 2).reshape(batch, length, self.hidden), AttentionState(end, k, v)
+        return y.transpose(1, 2).reshape(batch, length, self.hidden), AttentionState(end, k, v, room)
+
+    def _extended(self, state: AttentionState, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Room | None]:
+        """Keys and values of the past and of what is new."""
+        keys, values = state.keys.to(k.dtype), state.values.to(v.dtype)
+        if torch.is_grad_enabled() or self.window is not None:
+            return torch.cat([keys, k], 2), torch.cat([values, v], 2), None
+        room = state.room
+        if room is None or not room.takes(keys, k):
+            room = Room(keys, values, max(ROOM, k.shape[2]))
+        return *room.append(k, v), room
 
     def _kept(self, positions: int) -> int:
         """Past positions that the next token may look at. One is kept where none is needed, since a slice from -0 is everything."""

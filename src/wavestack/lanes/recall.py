@@ -9,10 +9,11 @@ For addresses a_t (R features, of length 1), values v_t, a decay d_t and a rate 
 So a position hears what followed the positions that were like it. It also hears itself, under a learned s: where nothing was like it, the
 norm that follows would otherwise make noise as loud as an answer.
 
-With keys and queries instead of the two addresses the first is the gated delta rule (Yang et al. 2024, arXiv:2412.06464), the second linear
-attention with decay (Katharopoulos et al. 2020, arXiv:2006.16236) without its normaliser: the block norms what a lane says, and is steadier
-without it (Qin et al. 2022, arXiv:2210.10340). That keys come one position late is the shift of H3 (Fu et al. 2022, arXiv:2212.14052). Two
-layers of attention must learn to find each other before they do the same, as an induction head (Olsson et al. 2022, arXiv:2209.11895).
+With keys and queries of their own (`queries: own`), both of position t, instead of the two addresses the first is the gated delta rule
+(Yang et al. 2024, arXiv:2412.06464), the second linear attention with decay (Katharopoulos et al. 2020, arXiv:2006.16236) without its
+normaliser: the block norms what a lane says, and is steadier without it (Qin et al. 2022, arXiv:2210.10340). That keys come one position
+late is the shift of H3 (Fu et al. 2022, arXiv:2212.14052). Two layers of attention must learn to find each other before they do the same,
+as an induction head (Olsson et al. 2022, arXiv:2209.11895).
 """
 
 from collections.abc import Iterator
@@ -182,12 +183,12 @@ def _decays(log_decay: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tens
 
 
 class RecallState(NamedTuple):
-    address: Tensor  # B x heads x 1 x R, of the last position
+    late: Tensor  # B x heads x (0 or 1) x R, the key of the last position, where keys come late
     memory: Tensor  # B x heads x R x P; both float32
 
 
 class Recall(Lane):
-    """A memory of R x P a head; it reads an address for each head, values, and a decay and a rate for each head.
+    """A memory of R x P a head; it reads an address (or a key and a query) for each head, values, and a decay and a rate for each head.
 
     The decays start with half-lives spread evenly (in logarithms) from 64 to 1,024 positions, that of a single head with 256.
     """
@@ -202,11 +203,15 @@ class Recall(Lane):
         features: Annotated[int, Field(ge=1)] = 64,
         heads: Annotated[int, Field(ge=1)] = 1,
         rule: Literal["replace", "add"] = "replace",
+        queries: Literal["shared", "own"] = "shared",
     ):
         at_least(1, "recall", features=features, heads=heads)
         if hidden % heads:
             raise ValueError(f"recall: {heads} heads do not divide a width of {hidden}; change one of them")
-        super().__init__(hidden, context, heads * features + hidden + 2 * heads)
+        addresses = 1 if queries == "shared" else 2
+        super().__init__(hidden, context, addresses * heads * features + hidden + 2 * heads)
+        self.addresses = addresses
+        self.late = 2 - addresses  # positions that keys come late
         self.features, self.heads, self.replace = features, heads, rule == "replace"
         half_lives = torch.logspace(6, 10, heads, base=2) if heads > 1 else torch.tensor([256.0])
         start = torch.expm1(log(2) / half_lives).log()  # softplus gives ln 2 / half-life
@@ -219,20 +224,24 @@ class Recall(Lane):
 
     def forward(self, x: Tensor, state: RecallState | None = None) -> tuple[Tensor, RecallState]:
         with torch.autocast(x.device.type, enabled=False):
-            address, v, decay, rate = x.float().split([self.heads * self.features, self.hidden, self.heads, self.heads], -1)
-            address, v = (tensor.unflatten(-1, (self.heads, -1)).transpose(1, 2) for tensor in (address, v))  # B x heads x S x (R or P)
-            address = functional.normalize(address, dim=-1)
+            parts = [self.heads * self.features] * self.addresses + [self.hidden, self.heads, self.heads]
+            *addresses, v, decay, rate = x.float().split(parts, -1)
+            *addresses, v = (
+                tensor.unflatten(-1, (self.heads, -1)).transpose(1, 2) for tensor in (*addresses, v)
+            )  # B x heads x S x (R or P)
+            key, query = (functional.normalize(addresses[place], dim=-1) for place in (0, -1))
             log_decay = -functional.softplus(decay * self.decay_scale + self.decay_start * self.decay_bias).mT  # B x heads x S
             rate = torch.sigmoid(rate * self.rate_scale + self.rate_bias).mT
             if state is None:
-                state = RecallState(address.new_zeros(address[:, :, :1].shape), v.new_zeros(len(v), self.heads, self.features, v.shape[-1]))
-            before = torch.cat([state.address, address[:, :, :-1]], 2)
-            y, memory = recall(address, before, v, log_decay, rate, state.memory, self.replace)
+                memory = v.new_zeros(len(v), self.heads, self.features, v.shape[-1])
+                state = RecallState(key.new_zeros(key[:, :, : self.late].shape), memory)
+            keys = torch.cat([state.late, key], 2)
+            y, memory = recall(query, keys[:, :, : key.shape[2]], v, log_decay, rate, state.memory, self.replace)
             y = y + self.own[:, None, None] * v
-        return y.transpose(1, 2).flatten(2).to(x.dtype), RecallState(address[:, :, -1:], memory)
+        return y.transpose(1, 2).flatten(2).to(x.dtype), RecallState(keys[:, :, key.shape[2] :], memory)
 
     def state_bytes(self, positions: int) -> int:
-        return 4 * self.features * (self.heads + self.hidden)
+        return 4 * self.features * (self.late * self.heads + self.hidden)
 
     def flops(self, length: int) -> int:
         chunk, features, width = min(CHUNK, length), self.features * self.heads, self.hidden

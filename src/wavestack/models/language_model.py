@@ -49,6 +49,20 @@ class LanguageModel(nn.Module):
 
     def advance_embedded(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """`advance`, for embedded tokens (B x S x H)."""
+        h, after = self.advance_hidden(x, state)
+        return self.logits(h), after
+
+    def prefill(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """`advance`, but for the logits of the last of the tokens alone, B x 1 x V: what a prompt needs."""
+        h, after = self.advance_hidden(self.embed(tokens), state)
+        return self.logits(h[:, -1:]), after
+
+    def advance_hidden(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the output layer reads (B x S x H) for embedded tokens (B x S x H), and the state after them."""
+        raise NotImplementedError
+
+    def logits(self, h: Tensor) -> Tensor:
+        """The output layer, from B x S x H to B x S x V."""
         raise NotImplementedError
 
     def state_bytes(self, positions: int) -> int:

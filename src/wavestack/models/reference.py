@@ -232,17 +232,21 @@ class Reference(PublishedModel):
         if self.bias is None:
             return super().advance(tokens, state)
         inner, before = (None, tokens[:, :0]) if state is None else state
-        m, inner = self._mixed(self.embed(tokens), inner)
+        m, inner = self.advance_hidden(self.embed(tokens), inner)
         seen = torch.cat([before, tokens], 1)
         return self.bias(self.head(m), m, seen), (inner, seen)
 
-    def advance_embedded(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The state is everything embedded so far, B x P x H: the whole prefix is computed anew, as the published model generated."""
-        m, seen = self._mixed(x, state)
-        return self.head(m), seen
+    def prefill(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        if self.bias is None:
+            return super().prefill(tokens, state)
+        logits, after = self.advance(tokens, state)
+        return logits[:, -1:], after
 
-    def _mixed(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the output layer reads, B x S x H, and everything embedded so far."""
+    def logits(self, h: Tensor) -> Tensor:
+        return self.head(h)
+
+    def advance_hidden(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The state is everything embedded so far, B x P x H: the whole prefix is computed anew, as the published model generated."""
         new = x.shape[1]
         seen = x if state is None else torch.cat([state, x], 1)
         x = self.positioned(seen)

@@ -32,7 +32,7 @@ class ReferenceNeural(PublishedModel):
         self.layers = nn.Sequential(*(nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.LayerNorm(hidden)) for _ in range(layers)))
         self.context_block = ContextBlock(hidden, dropout) if context_block else None
 
-    def advance_embedded(self, x: Tensor, state: tuple[int, Tensor] | None = None) -> tuple[Tensor, tuple[int, Tensor]]:
+    def advance_hidden(self, x: Tensor, state: tuple[int, Tensor] | None = None) -> tuple[Tensor, tuple[int, Tensor]]:
         """The state is how many tokens there were, and what the convolution still sees of them, B x 2 x H (fewer at the start)."""
         past, seen = (0, x[:, :0]) if state is None else state
         new = x.shape[1]
@@ -40,7 +40,10 @@ class ReferenceNeural(PublishedModel):
         kept = x[:, -2:] if self.context_block is not None else x[:, :0]
         if self.context_block is not None:
             x = self.context_block(x)
-        return self.head(self.norm(x[:, -new:])), (past + new, kept)
+        return self.norm(x[:, -new:]), (past + new, kept)
+
+    def logits(self, h: Tensor) -> Tensor:
+        return self.head(h)
 
     def state_bytes(self, positions: int) -> int:
         return 4 * min(positions, 2) * self.norm.weight.numel() if self.context_block is not None else 0

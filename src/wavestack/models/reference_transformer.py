@@ -88,7 +88,7 @@ class ReferenceTransformer(PublishedModel):
         self.blocks = nn.ModuleList(ReferenceTransformerBlock(hidden, heads, dropout) for _ in range(blocks))  # type: ignore[assignment]
         self.explicit_mask = explicit_mask
 
-    def advance_embedded(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+    def advance_hidden(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         past = 0 if state is None else state[0][0].shape[2]
         x = self.positioned(x, past)
         mask = self._mask(past, x) if self.explicit_mask else None
@@ -96,7 +96,10 @@ class ReferenceTransformer(PublishedModel):
         for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
             x, cache = block(x, before, mask)
             after.append(cache)
-        return self.head(self.norm(x)), after
+        return self.norm(x), after
+
+    def logits(self, h: Tensor) -> Tensor:
+        return self.head(h)
 
     @staticmethod
     def _mask(past: int, x: Tensor) -> Tensor:

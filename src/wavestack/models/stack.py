@@ -71,12 +71,15 @@ class ResidualStack(LanguageModel):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
 
-    def advance_embedded(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+    def advance_hidden(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         x, after = self.dropout(x), []
         for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
             x, past = block(x, before)
             after.append(past)
-        return functional.linear(self.norm(x), self.embedding.weight), after
+        return self.norm(x), after
+
+    def logits(self, h: Tensor) -> Tensor:
+        return functional.linear(h, self.embedding.weight)
 
     def state_bytes(self, positions: int) -> int:
         return sum(block.state_bytes(positions) for block in self.blocks)

@@ -21,12 +21,12 @@ from wavestack.models.stack import Block, ResidualStack, SwiGLU
 
 
 class TransformerBlock(Block):
-    def __init__(self, hidden: int, context: int, mlp: int, head_width: int, convolution: int):
+    def __init__(self, hidden: int, context: int, mlp: int, convolution: int, **attention: Any):
         super().__init__()
         self.norm = RMSNorm(hidden)
         self.convolution = ShortConvolution(hidden, context, width=convolution) if convolution else None
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.attention = Attention(hidden, context, head_width=head_width)
+        self.attention = Attention(hidden, context, **attention)
         self.out = nn.Linear(hidden, hidden, bias=False)
         self.mlp_norm = RMSNorm(hidden)
         self.mlp = SwiGLU(hidden, mlp)
@@ -60,6 +60,9 @@ class Transformer(ResidualStack):
         *,
         head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 64,
         convolution: Annotated[int, Field(ge=0)] = 0,  # positions; 0 for none
+        window: Annotated[int, Field(ge=1)] | None = None,  # positions that attention sees; None for all
+        explicit_mask: bool = False,  # of S x S, as was published
     ):
-        stack = [TransformerBlock(hidden, context, mlp, head_width, convolution) for _ in range(blocks)]
+        attention = {"head_width": head_width, "window": window, "explicit_mask": explicit_mask}
+        stack = [TransformerBlock(hidden, context, mlp, convolution, **attention) for _ in range(blocks)]
         super().__init__(vocabulary, hidden, context, stack)

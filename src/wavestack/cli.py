@@ -331,21 +331,22 @@ def generate(
 
 @app.command()
 def profile(
-    length: Annotated[int, typer.Argument(help="Sequence length; one of the lengths study's.")],
+    sweep: Annotated[str, typer.Argument(help="One of the lengths study's, by its name: training-cpu-float32-tokens4096.")],
+    length: Annotated[int, typer.Argument(help="Sequence length; one of the sweep's.")],
     data: Data,
     reports: Reports,
     params: Profile = QUICK,
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
-    """Measure training steps at one sequence length, every model in fresh processes that take turns."""
+    """Measure a mode at one sequence length, every model in fresh processes that take turns."""
     from wavestack.profiling.length import measure_length
 
     parameters = load(params, override)
     if parameters.profile.studies.lengths is None:
         raise ValueError(f"{params} has no studies.lengths; add one to measure sequence lengths")
-    with _step(f"length{length}", steps.length(parameters, length), fingerprint, reports, []):
-        measure_length(parameters, length, data, reports)
+    with _step(f"length{length}", steps.length(parameters, sweep, length), fingerprint, reports, []):
+        measure_length(parameters, sweep, length, data, reports)
 
 
 @app.command()

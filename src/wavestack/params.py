@@ -234,10 +234,18 @@ class Parameters:
         return str(Variant(tokens=None if tokens == self.profile.budgets[budget].tokens else tokens, tuned=tuned))
 
     def lengths_budget(self) -> Budget:
-        """The budget of the sequence-length study: its context is the longest length, so that one model serves all."""
+        """The budget of the sequence-length study: its context is what the longest length needs, so that one model serves all."""
         study = self.profile.studies.lengths
         assert study is not None
-        return self.profile.budgets[study.budget].model_copy(update={"context": max(study.lengths)})
+        longest = max(sweep.positions for sweep in study.sweeps)
+        return self.profile.budgets[study.budget].model_copy(update={"context": longest})
+
+    def lengths_specs(self) -> list[str]:
+        """The specs that are measured at sequence lengths, each once."""
+        study = self.profile.studies.lengths
+        if study is None:
+            return []
+        return list(dict.fromkeys([*study.specs, *(spec for sweep in study.sweeps for spec in sweep.specs or [])]))
 
     def steps(self, run: Run) -> int:
         """Optimiser steps of a run."""

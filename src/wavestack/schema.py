@@ -320,22 +320,79 @@ class Sizes(Strict):
     tuned: bool = False  # each spec as it was tuned on the corpus, at all sizes
 
 
+DECODED = 16  # tokens of a call that decodes: a single one takes a few milliseconds
+Mode = Literal["training", "forward", "prefill", "decode", "generation"]
+
+
+class Sweep(Strict):
+    """One thing that models do, measured at several lengths.
+
+    training: a step with its backward pass and the optimiser's. forward: logits of all positions. prefill: the state of a prompt and the
+    logits that follow it. decode: tokens one by one behind a past of the length. generation: so many tokens, one by one, from a single one.
+    """
+
+    mode: Mode = "training"
+    lengths: Distinct[Annotated[int, Field(ge=2)]]
+    tokens: Positive | None = None  # a batch; a length above it is measured with a batch of one
+    batch: Positive | None = None  # sequences, the same at every length
+    specs: Distinct[SpecName] | None = None  # instead of the study's
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _one_load(self) -> "Sweep":
+        if (self.tokens is None) == (self.batch is None):
+            raise PydanticCustomError("load", "expected either tokens (of a batch) or batch (sequences)")
+        if self.compile and self.mode in ("decode", "generation"):
+            raise PydanticCustomError("compile", "expected no compile where the state grows with each token: every call would compile anew")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Of the folder that its measurements are in."""
+        load = f"batch{self.batch}" if self.tokens is None else f"tokens{self.tokens}"
+        return "-".join([self.mode, self.device, self.precision, *(["compiled"] if self.compile else []), load])
+
+    @property
+    def positions(self) -> int:
+        """The context that its models need."""
+        return max(self.lengths) + (1 + DECODED if self.mode == "decode" else 0)
+
+    def sequences(self, length: int) -> int:
+        """Of a batch at a length."""
+        if self.batch is not None:
+            return self.batch
+        assert self.tokens is not None
+        return max(1, self.tokens // length)
+
+
 class Lengths(Strict):
-    """Time and memory of a training step against the sequence length, at a constant number of tokens a batch."""
+    """Time and memory against the sequence length."""
 
     specs: Distinct[SpecName]
     budget: BudgetName
     vocabulary: Annotated[int, Field(ge=2)]
-    lengths: Distinct[Annotated[int, Field(ge=2)]]
-    tokens: Positive  # a batch; a length above it is measured with a batch of one
+    sweeps: Annotated[list[Sweep], Field(min_length=1)]
     processes: Positive = 2  # fresh ones, per model
-    repeats: Annotated[int, Field(ge=5)] = 5  # timed steps a process
-    seconds: Annotated[float, Field(gt=0)] = 10.0  # a process may take for its timed steps, beyond the repeats
-    timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds a process
+    repeats: Annotated[int, Field(ge=5)] = 5  # timed calls a process
+    seconds: Annotated[float, Field(gt=0)] = (
+        10.0  # all models of a length may take for their timed calls in one process each, beyond the repeats
+    )
+    timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds a model may take to be ready, and for a call
     threads: Positive = 2
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
+
+    @model_validator(mode="after")
+    def _names(self) -> "Lengths":
+        _distinct([sweep.name for sweep in self.sweeps])
+        return self
+
+    def sweep(self, name: str) -> Sweep:
+        """The sweep of a name; ValueError that lists all names, where there is none."""
+        for sweep in self.sweeps:
+            if sweep.name == name:
+                return sweep
+        raise ValueError(f"'{name}' is none of the sweeps of studies.lengths ({', '.join(s.name for s in self.sweeps)}); add it there")
 
 
 class Studies(Strict):

@@ -111,15 +111,16 @@ def complementarity(parameters: Parameters, run: Run) -> Step:
     return _step(settings, ["wavestack.evaluation.complementarity", *parameters.spec(run).entries])
 
 
-def length(parameters: Parameters, positions: int) -> Step:
+def length(parameters: Parameters, sweep: str, positions: int) -> Step:
     study = parameters.profile.studies.lengths
     assert study is not None
-    specs = {name: parameters.specs[name] for name in study.specs}
+    chosen = study.sweep(sweep)
+    specs = {name: parameters.specs[name] for name in chosen.specs or study.specs}
     settings = {
-        "study": study.model_dump(mode="json", exclude={"lengths"}),
+        "study": study.model_dump(mode="json", exclude={"specs", "sweeps"}),
+        "sweep": chosen.model_dump(mode="json", exclude={"specs", "lengths"}),
         "length": positions,
-        "longest": max(study.lengths),
-        "budget": parameters.profile.budgets[study.budget].model_dump(mode="json", exclude={"training"}),
+        "budget": parameters.lengths_budget().model_dump(mode="json", exclude={"training"}),
         "specs": {name: _spec(spec) for name, spec in specs.items()},
     }
     entries = {entry for spec in specs.values() for entry in spec.entries}

@@ -1,61 +1,195 @@
 """Measurements in real fresh processes."""
 
 import dataclasses
+import itertools
 
 import pandas
 import pytest
+import torch
 
 from wavestack.profiling import length as lengths
+from wavestack.profiling.accounting import account
+from wavestack.profiling.modes import DECODED, MAKERS, bytes_of, make
 from wavestack.profiling.process import Request
+from wavestack.profiling.worker import Worker
 from wavestack.reading import load
 from wavestack.training.checkpoint import Architecture
 
-OVERRIDES = ["studies.lengths.seconds=0.05"]
+SWEEP = "training-cpu-float32-tokens256"
 
 
 @pytest.fixture
 def request_of(transformer, budget):
-    return Request(Architecture(transformer, budget, 50).to_json(), 16, 2, repeats=5, seconds=0.01, threads=1, device="cpu")
+    return Request(Architecture(transformer, budget, 50).to_json(), "training", 16, 2, threads=1, device="cpu")
+
+
+def answers(request, *words, timeout=60.0):
+    with Worker(request, timeout) as worker:
+        return worker.facts, *(worker.ask(word) for word in words), (worker.status, worker.reason)
+
+
+# --- a sweep at a length ------------------------------------------------------------------------------------------------------------
+
+
+def smoke(*overrides):
+    return load("params/smoke.yaml", ["studies.lengths.seconds=0.05", *overrides])
 
 
 def test_a_length_is_measured_for_every_model(tmp_path):
-    result = lengths.measure_length(load("params/smoke.yaml", OVERRIDES), 64, tmp_path / "data", tmp_path / "reports")
-    assert (result["length"], result["batch"]) == (64, 4)
+    result = lengths.measure_length(smoke(), SWEEP, 64, tmp_path / "data", tmp_path / "reports")
+    assert (result["length"], result["batch"], result["mode"]) == (64, 4, "training")
     for found in result["models"].values():
         assert found["status"] == "ok"
-        assert found["steps"] >= 5
+        assert found["calls"] >= 5
         low, high = found["seconds_quartiles"]
         assert 0 < low <= found["seconds_median"] <= high
         assert found["tokens_per_second"] == pytest.approx(256 / found["seconds_median"])
         assert 1e5 < found["peak_bytes"] < 1e9
+        assert 0 < found["flops_per_second"] < result["matrix_peak"]
     samples = pandas.read_csv(tmp_path / "data" / "length64.csv")
-    assert samples.groupby("spec").size().to_dict() == {name: found["steps"] for name, found in result["models"].items()}
+    assert samples.groupby("spec").size().to_dict() == {name: found["calls"] for name, found in result["models"].items()}
+    ratio = result["ratios"]["transformer"]
+    by_spec = {spec: rows.seconds.to_numpy() for spec, rows in samples.groupby("spec")}
+    assert ratio["ratio"] == pytest.approx(pandas.Series(by_spec["transformer"] / by_spec["wavestack"]).median())
+    assert (ratio["than"], ratio["pairs"]) == ("wavestack", len(by_spec["wavestack"]))
+
+
+def test_models_take_turns(tmp_path, monkeypatch):
+    asked = []
+    honest = Worker.ask
+    monkeypatch.setattr(Worker, "ask", lambda self, word: asked.append((word, self)) or honest(self, word))
+    lengths.measure_length(smoke(), SWEEP, 64, tmp_path, tmp_path)
+    turns = [worker for word, worker in asked if word == "call"]
+    first, second = turns[:2]
+    assert turns == list(itertools.islice(itertools.cycle([first, second, second, first]), len(turns)))
+
+
+def test_one_model_that_fails_leaves_the_others(tmp_path, monkeypatch):
+    """A mask of 32,768 squared is 4.3 GB, and lanes need none."""
+    sweep = "{mode: forward, lengths: [32768], batch: 1, specs: [wavestack, transformer-masked]}"
+    monkeypatch.setattr(lengths, "available_memory", lambda: 2**32)
+    result = lengths.measure_length(smoke(f"studies.lengths.sweeps=[{sweep}]"), "forward-cpu-float32-batch1", 32768, tmp_path, tmp_path)
+    assert result["models"]["wavestack"]["status"] == "ok"
+    assert result["models"]["transformer-masked"]["status"] == "out_of_memory"
+    assert "can't allocate memory" in result["models"]["transformer-masked"]["reason"]
+    assert result["ratios"] == {}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test is without")
+def test_a_missing_gpu_is_a_status(tmp_path):
+    parameters = smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, device: cuda, precision: bfloat16}]")
+    result = lengths.measure_length(parameters, "training-cuda-bfloat16-tokens256", 64, tmp_path, tmp_path)
+    skipped = {"status": "skipped", "reason": "this machine has no CUDA device"}
+    assert result["models"] == {"wavestack": skipped, "transformer": skipped}
+    assert result["ratios"] == {}
+
+
+def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=rf"'nothing' is none of the sweeps of studies.lengths \({SWEEP}\); add it there"):
+        lengths.measure_length(smoke(), "nothing", 64, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=rf"65 is none of the lengths of sweep '{SWEEP}' \(64, 128\); add it there"):
+        lengths.measure_length(smoke(), SWEEP, 65, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="mode: expected 'training', 'forward', 'prefill', 'decode' or 'generation', found 'dreaming'"):
+        smoke("studies.lengths.sweeps=[{mode: dreaming, lengths: [64], tokens: 256}]")
+    with pytest.raises(ValueError, match=r"expected either tokens \(of a batch\) or batch \(sequences\)"):
+        smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, batch: 2}]")
+
+
+def test_ratios_are_of_pairs():
+    """2/1, 4/2, 9/3 of the first process and 8/4, 10/5, 30/6 of the second: 2, 2, 3, 2, 2, 5."""
+    times = {"ours": [[1, 2, 3], [4, 5, 6]], "theirs": [[2, 4, 9], [8, 10, 30]]}
+    assert lengths._ratios(times) == {"theirs": {"than": "ours", "ratio": 2.0, "low": 2.0, "high": 5.0, "pairs": 6}}
+    assert lengths._ratios({"ours": [[1.0]], "theirs": [[2.0]]})["theirs"]["low"] is None
+
+
+# --- a process ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_peak_memory_is_that_of_the_activations(request_of):
     """Logits of 64 x 16 positions over 50,000 entries alone are 205 MB in float32, and their gradient as much."""
     wide = Architecture.from_json({**request_of.architecture, "vocabulary": 50_000}).to_json()
-    found = lengths._in_fresh_process(dataclasses.replace(request_of, architecture=wide, batch=64), 60)
-    assert 2 * 64 * 16 * 50_000 * 4 < found["peak_bytes"] < 8 * 64 * 16 * 50_000 * 4
+    _, account, _ = answers(dataclasses.replace(request_of, architecture=wide, batch=64), "account")
+    assert 2 * 64 * 16 * 50_000 * 4 < account["peak_bytes"] < 8 * 64 * 16 * 50_000 * 4
+    assert account["peak_bytes"] == pytest.approx(account["accounted_bytes"], rel=0.15)
 
 
-def test_a_time_out_is_a_result(request_of):
-    found = lengths._in_fresh_process(request_of, timeout=0.05)
-    assert found == {"status": "timeout", "reason": "not done after 0.05 s"}
+@pytest.mark.parametrize("mode", MAKERS)
+def test_every_mode_is_measured(request_of, mode):
+    facts, call, account, status = answers(dataclasses.replace(request_of, mode=mode, length=15), "call", "account")
+    assert status == ("ok", None)
+    assert facts["parameters"] > facts["non_embedding_parameters"] > 0
+    assert call["seconds"] > 0
+    assert account["call_tokens"] == 2 * (DECODED if mode == "decode" else 15)
+    assert ("flops" in account) == (mode in ("training", "forward"))
+    assert ("state_bytes" in account) == (mode == "decode")
+    assert ("attention" in account) == (mode != "generation")
+
+
+def test_an_answer_that_does_not_come_is_a_time_out(request_of):
+    facts, call, status = answers(request_of, "call", timeout=0.05)
+    assert (facts, call, status) == ({}, {}, ("timeout", "no answer after 0.05 s"))
 
 
 def test_what_cannot_fit_is_out_of_memory(request_of):
-    found = lengths._in_fresh_process(dataclasses.replace(request_of, batch=10**13), 60)
-    assert found["status"] == "out_of_memory"
-    assert "memory" in found["reason"]
+    *_, (status, reason) = answers(dataclasses.replace(request_of, batch=10**13))
+    assert status == "out_of_memory"
+    assert "memory" in reason
 
 
-def test_any_other_failure_keeps_its_last_line(request_of):
-    found = lengths._in_fresh_process(dataclasses.replace(request_of, length=1000), 60)
-    assert found["status"] == "failed"
-    assert "is beyond its context of 32" in found["reason"]
+def test_a_limit_of_memory_is_kept(request_of):
+    wide = Architecture.from_json({**request_of.architecture, "vocabulary": 50_000}).to_json()
+    *_, (status, reason) = answers(dataclasses.replace(request_of, architecture=wide, batch=256, memory=2**31))
+    assert status == "out_of_memory"
+    assert "can't allocate memory" in reason
 
 
-def test_one_failed_process_is_the_result_of_the_point():
-    fine = {"status": "ok", "seconds": [1.0] * 5, "peak_bytes": 10}
-    assert lengths._summary([fine, {"status": "timeout", "reason": "late"}], 10) == {"status": "timeout", "reason": "late"}
+def test_a_length_beyond_the_model_is_refused(request_of):
+    *_, (status, reason) = answers(dataclasses.replace(request_of, length=1000))
+    assert status == "refused"
+    assert "is beyond its context of 32" in reason
+
+
+def test_a_process_that_is_killed_is_out_of_memory(request_of):
+    with Worker(request_of, 60) as worker:
+        worker.process.kill()
+        assert worker.ask("call") == {}
+        assert (worker.status, worker.reason) == ("out_of_memory", "killed")
+
+
+def test_any_other_end_keeps_its_last_line(request_of):
+    with Worker(dataclasses.replace(request_of, mode="training"), 60) as worker:
+        worker.process.stdin.write("nonsense\n")
+        assert worker.ask("call") == {}
+        assert (worker.status, worker.reason) == ("failed", "nonsense")
+
+
+# --- a call -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_counted_is_what_is_declared(request, budget):
+    """The counter sees every product of the forward pass; the formulas leave out the masked half of attention."""
+    for spec in ("transformer", "wavestack"):
+        model = Architecture(request.getfixturevalue(spec), budget, 50).build()
+        tokens = torch.randint(50, (3, 33))
+        found = account(make("forward", model, tokens, "float32", False).run, lambda: None)
+        masked = 3 * 2 * 2 * (32 * 31 // 2) * budget.hidden * budget.blocks if spec == "transformer" else 0
+        assert found.flops == pytest.approx(3 * model.flops(32) + masked, rel=0.02 if spec == "transformer" else 0.2)
+        assert bool(found.attention) == (spec == "transformer")
+
+
+def test_each_decoding_starts_from_the_same_past(transformer, budget):
+    torch.manual_seed(0)
+    model = Architecture(transformer, budget, 50).build()
+    seen = []
+    advance = model.advance
+    model.advance = lambda token, state: seen.append(state[0][1].position) or advance(token, state)
+    call = make("decode", model, torch.randint(50, (1, 11)), "float32", False)
+    for _ in range(2):
+        call.ready()
+        call.run()
+    assert seen == 2 * list(range(10, 11 + DECODED))
+    assert bytes_of(call.state) == model.state_bytes(10)
+
+
+def test_bytes_of_a_nest():
+    assert bytes_of({"a": [torch.zeros(3), (torch.zeros(2, dtype=torch.int64), None, 7)]}) == 12 + 16

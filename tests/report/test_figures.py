@@ -8,8 +8,9 @@ import pytest
 from synthetic import length_row, run_row, worth
 
 from wavestack.params import Run
+from wavestack.report import length_figure
 from wavestack.report.panel import DARK_PALETTE, MARKERS, PALETTE, file_name, looks
-from wavestack.report.sections import ablation, audit, comparison, curves, lengths, slices, tuning, worths
+from wavestack.report.sections import ablation, audit, comparison, curves, slices, tuning, worths
 from wavestack.report.sections.curves import Curve
 
 LOOKS = looks(["wavestack", "transformer"])
@@ -38,7 +39,8 @@ def draw_ablation(path: Path) -> str:
 
 def draw_lengths(path: Path) -> str:
     found = [length_row(spec, length) for spec in LOOKS for length in (256, 4096, 16384)]
-    return lengths.figure(path, "speed", found, lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None, LOOKS)
+    measure = lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None  # noqa: E731
+    return length_figure.figure(path, "memory", found, measure, LOOKS, {"wavestack": 0.5}, [2048])
 
 
 def draw_worths(path: Path) -> str:
@@ -141,7 +143,7 @@ def test_nothing_but_failures_can_be_drawn(tmp_path):
     assert "diverged" in comparison.figure(tmp_path / "a.svg", "pydocs", failed, LOOKS)
     assert curves.figure(tmp_path / "b.svg", "pydocs", [Curve("wavestack", 0, [], [], True)], LOOKS)
     found = [length_row("transformer", 16384)]
-    assert "out of memory" in lengths.figure(tmp_path / "c.svg", "speed", found, lambda row: None, LOOKS)
+    assert "out of memory" in length_figure.figure(tmp_path / "c.svg", "speed", found, lambda row: None, LOOKS)
 
 
 def test_a_name_is_text_and_no_path_or_markup(tmp_path):

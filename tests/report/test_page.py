@@ -90,7 +90,12 @@ def test_page_and_figures_are_the_same_bytes_again(results):
     assert {path.name: path.read_bytes() for path in (reports / "figures").iterdir()} == drawn
     of_corpora = ("comparison", "curves", "slices-seen", "slices-count", "slices-back")
     expected = {f"{figure}-{corpus}.svg" for figure in of_corpora for corpus in ("pydocs", "pycode")}
-    assert set(drawn) == expected | {"ablation-pydocs.svg", "worths-pydocs.svg", "lengths-speed.svg", "lengths-memory.svg"}
+    assert set(drawn) == expected | {
+        "ablation-pydocs.svg",
+        "worths-pydocs.svg",
+        "lengths-training-cpu-float32-tokens4096-time.svg",
+        "lengths-training-cpu-float32-tokens4096-memory.svg",
+    }
 
 
 def test_old_figures_go(results):

@@ -1,6 +1,6 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
-from synthetic import benchmark_row, finding, length_row, run_row, worth
+from synthetic import benchmark_row, finding, length_row, run_row, swept, worth
 
 from wavestack.params import Run
 from wavestack.report import provenance
@@ -179,14 +179,26 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
 
 
 def test_lengths_show_failed_and_missing_measurements():
-    content = {"rows": [length_row("transformer", 4096), length_row("transformer", 16384)]}
+    content = {"rows": [length_row("transformer", 4096), length_row("transformer", 16384)], "matrix_peak": {"4096": 4e10}}
     table = lengths.table(content, [("transformer", 4096), ("transformer", 8192)])
     good = cells(table, 0)
     # 4,096 tokens at 40,000 a second, times two: 0.2048 s, 20,000 tokens a second; 200 + 256 MiB
-    assert (good["step ↓ s, median"], good["speed ↑ tokens/s"], good["peak memory ↓ MiB"]) == ("0.2048", "20,000", "456.0")
+    assert (good["call ↓ s, median"], good["speed ↑ tokens/s"], good["peak memory ↓ MiB"]) == ("0.2048", "20,000", "456.0")
     assert good["quartiles s"] == "0.1987 to 0.2171"
+    assert (good["of the matrix peak ↑"], good["attention"]) == ("25.0%", "flash attention for cpu")
     assert [cells(table, i)["status"] for i in range(3)] == ["ok", "missing", "out_of_memory"]
-    assert "out_of_memory: killed" in table.notes[1]
+    assert table.notes[0] == "transformer at length 4,096: the process's peak is 456.0 MiB, and its tensors account for 200.0"
+    assert "out_of_memory: killed" in table.notes[2]
+
+
+def test_growth_shows_exponents_crossovers_and_ratios():
+    table = lengths.growth_table(swept("a"), ["wavestack", "transformer"])
+    rows = [cells(table, i) for i in range(4)]
+    assert rows[0]["exponent all lengths"] == "1.010 (0.990 to 1.030)"
+    assert (rows[0]["exponent upper half"], rows[0]["curve"]) == ("–", "linear, by 3.2")
+    assert rows[2]["the first model takes less from length"] == "2,048 (1,500 to –)"
+    assert rows[2]["times the first model's time at the greatest length"] == "1.40 (1.26 to –) at 4,096"
+    assert [rows[3][key] for key in ("of", "the first model takes less from length")] == ["memory", "at every length"]
 
 
 def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():

@@ -116,32 +116,38 @@ def test_the_audit_stands_beside_what_decides(tmp_path):
     assert finding["verdict"] == "undecided"
 
 
-def lengths(reports, ours, theirs):
-    """Seconds a step of 4,096 tokens at 1,024 and 4,096 tokens a sequence, quartiles 1% off."""
+def lengths(reports, **exponents):
+    """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line; 16,384 is beyond the claim."""
     rows = [
-        {"spec": spec, "length": length, "batch": 4096 // length, "status": "ok", "seconds_median": seconds}
-        | {"seconds_quartiles": [0.99 * seconds, 1.01 * seconds]}
-        for spec, both in (("wavestack", ours), ("transformer", theirs))
-        for length, seconds in zip((1024, 4096), both, strict=True)
+        {"spec": spec, "mode": "training", "length": length, "batch": 2, "status": "ok", "seconds_median": 2e-3 * seconds}
+        for spec, power in exponents.items()
+        for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
+        for seconds in [off * (length / 256) ** power]
     ]
-    write_json(reports / "studies" / "lengths.json", {"rows": rows, "device": "cpu", "threads": 2})
+    sweep = {"name": "training-cpu", "mode": "training", "rows": rows}
+    write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "mode": "decode"}]})
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "verdict"),
-    [
-        ((1.0, 1.0), (1.0, 2.0), "supported"),
-        ((1.0, 1.5), (1.0, 2.0), "refuted"),
-        ((1.0, 1.0), (1.0, 1.0), "refuted"),
-        ((1.0, 1.04), (1.0, 2.0), "undecided"),
-    ],
+    ("ours", "theirs", "verdict"), [(1.0, 1.5, "supported"), (1.3, 1.5, "refuted"), (1.0, 1.0, "refuted"), (1.03, 1.5, "undecided")]
 )
 def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
-    lengths(tmp_path, ours, theirs)
+    lengths(tmp_path, wavestack=ours, transformer=theirs)
     finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
     assert finding["verdict"] == verdict
-    assert finding["evidence"][-1]["value"] == pytest.approx(1 + math.log(ours[1] / ours[0], 4))
-    assert f"transformer has {1 + math.log(theirs[1], 4):.2f}" in finding["evidence"][-1]["protocol"]
+    (evidence,) = finding["evidence"]
+    assert evidence["value"] == pytest.approx(ours, abs=0.01)
+    assert evidence["low"] < evidence["value"] < evidence["high"]
+    assert f"256 to 4,096 tokens; transformer has {theirs:.1f}" in evidence["protocol"]
+
+
+def test_two_lengths_do_not_decide(tmp_path):
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    content["sweeps"][0]["rows"] = [row for row in content["sweeps"][0]["rows"] if row["length"] in (256, 512)]
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    assert (finding["verdict"], finding["evidence"][0]["reason"]) == ("undecided", "fewer than 3 lengths up to 4,096 were measured")
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,85 @@
 """Sequence lengths put together."""
 
-from wavestack.artifacts import write_json
+import pytest
+
+from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
 from wavestack.studies.lengths import write_lengths
 
+LENGTHS = (64, 128, 256, 512, 1024, 2048)
+FACTS = {"call_tokens": 2048, "seconds_quartiles": [0.9, 1.1], "calls": 5}
+TRAINING, DECODE = "training-cpu-float32-tokens2048", "decode-cpu-float32-batch1"
 
-def test_lengths_keep_failed_measurements(tmp_path):
-    ok = {"status": "ok", "steps": 5, "seconds_median": 1.0, "seconds_quartiles": [0.9, 1.1], "tokens_per_second": 256.0, "peak_bytes": 7}
-    failed = {"status": "out_of_memory", "reason": "killed"}
-    for length in (64, 128):
-        point = {"length": length, "batch": 256 // length, "models": {"wavestack": ok, "transformer": failed if length == 128 else ok}}
-        write_json(tmp_path / "profile" / f"length{length}.json", point)
-    rows = write_lengths(load("params/smoke.yaml"), tmp_path)["rows"]
-    assert len(rows) == 4
-    lost = next(row for row in rows if row["status"] != "ok")
+
+def write_points(reports, name, mode, batch, models, ratios):
+    for length in LENGTHS:
+        point = {"sweep": name, "mode": mode, "length": length, "batch": batch(length), "matrix_peak": 4e10}
+        write_json(reports / "profile" / name / f"length{length}.json", {**point, "models": models(length), "ratios": ratios(length)})
+
+
+def measured(seconds, tokens, peak):
+    return {"status": "ok", "seconds_median": seconds, "tokens_per_second": tokens / seconds, "peak_bytes": peak, "calls": 5}
+
+
+@pytest.fixture
+def found(tmp_path):
+    """WaveStack is linear with a transformer four times as fast at 64, and as fast at 256, which runs out of memory at 2,048."""
+
+    def models(length):
+        lost = {"status": "out_of_memory", "reason": "killed"}
+        theirs = lost if length == 2048 else measured(length / 256, 2048, 1000 * length)
+        return {"wavestack": measured(1.0, 2048, 5000), "transformer": theirs}
+
+    def ratios(length):
+        ratio = {"than": "wavestack", "ratio": length / 256, "low": 0.9 * length / 256, "high": 1.1 * length / 256, "pairs": 10}
+        return {} if length == 2048 else {"transformer": ratio}
+
+    write_points(tmp_path, TRAINING, "training", lambda length: 2048 // length, models, ratios)
+    decoded = {"wavestack": measured(0.016, 16, 10), "transformer": measured(0.032, 16, 10)}
+    write_points(tmp_path, DECODE, "decode", lambda length: 1, lambda length: decoded, lambda length: {})
+    lengths = ", ".join(map(str, LENGTHS))
+    sweeps = f"[{{lengths: [{lengths}], tokens: 2048}}, {{mode: decode, lengths: [{lengths}], batch: 1}}]"
+    write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    assert (tmp_path / "studies" / "lengths.csv").read_text().count("\n") == 1 + 2 * 2 * len(LENGTHS)
+    return {sweep["name"]: sweep for sweep in content["sweeps"]}
+
+
+def fit(sweep, spec, measure, part="all"):
+    return next(found for found in sweep["fits"] if (found["spec"], found["measure"], found["range"]) == (spec, measure, part))
+
+
+def test_failed_measurements_are_kept(found):
+    rows = found[TRAINING]["rows"]
+    assert len(rows) == 12
+    (lost,) = [row for row in rows if row["status"] != "ok"]
     assert (lost["spec"], lost["length"], lost["batch"], lost["status"], lost["reason"]) == (
         "transformer",
-        128,
-        2,
+        2048,
+        1,
         "out_of_memory",
         "killed",
     )
     assert lost["tokens_per_second"] is None
+
+
+def test_exponents_are_of_a_sequence(found):
+    """A batch of as many tokens that takes as long is linear; a decoded token that does so is flat."""
+    training, decode = found[TRAINING], found[DECODE]
+    assert fit(training, "wavestack", "time")["value"] == pytest.approx(1)
+    assert fit(training, "transformer", "time")["value"] == pytest.approx(2)
+    assert fit(training, "transformer", "time")["lengths"] == list(LENGTHS[:-1])
+    assert fit(training, "wavestack", "time", "upper half")["lengths"] == [512, 1024, 2048]
+    assert fit(training, "transformer", "memory")["value"] == pytest.approx(2)
+    assert fit(decode, "wavestack", "time")["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_shapes_and_crossovers(found):
+    shapes = {(shape["spec"], shape["measure"]): shape["chosen"] for shape in found[TRAINING]["shapes"]}
+    assert shapes == {("wavestack", "time"): "linear", ("wavestack", "memory"): "linear"}  # the transformer has five lengths
+    time, memory = found[TRAINING]["crossovers"]
+    assert (time["against"], time["measure"]) == ("transformer", "time")
+    assert time["length"] == pytest.approx(256)
+    assert time["low"] == pytest.approx(256 / 1.1, rel=0.01)
+    assert time["high"] == pytest.approx(256 / 0.9, rel=0.01)
+    assert (memory["where"], memory["measure"]) == ("always", "memory")

@@ -37,14 +37,12 @@ REPORTS = f"reports/{PARAMETERS.name}"
 LOGS = f"logs/{PARAMETERS.name}"
 RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
-LENGTHS = PARAMETERS.profile.studies.lengths.lengths if PARAMETERS.profile.studies.lengths else []
+SWEEPS = PARAMETERS.profile.studies.lengths.sweeps if PARAMETERS.profile.studies.lengths else []
 STUDIES = PARAMETERS.studies
 OPENINGS = [path for path in ["reports/openings.csv"] if Path(path).is_file()]  # of test splits: a row more when one was scored
 BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
 ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without
-LENGTHS_MODELS = (
-    [f"{spec}/{PARAMETERS.profile.studies.lengths.budget}/base" for spec in PARAMETERS.profile.studies.lengths.specs] if LENGTHS else []
-)
+LENGTHS_MODELS = [f"{spec}/{PARAMETERS.profile.studies.lengths.budget}/base" for spec in PARAMETERS.lengths_specs()]
 MODELS = sorted(
     {
         *(f"{run.spec}/{run.budget}/{Variant.parse(run.variant).model}" for run in PARAMETERS.runs()),
@@ -60,6 +58,7 @@ wildcard_constraints:
     variant="[^/]+",
     seed=r"\d+",
     length=r"\d+",
+    sweep="[^/]+",
     study="[a-z]+",
 
 
@@ -88,7 +87,7 @@ def choice_of(wildcards):
 def results_of(study):
     """What a study reads: the measures, the timings and the documents of its runs, the choices, or the lengths."""
     if study == "lengths":
-        return expand("{reports}/profile/length{length}.json", reports=REPORTS, length=LENGTHS)
+        return [f"{REPORTS}/profile/{sweep.name}/length{length}.json" for sweep in SWEEPS for length in sweep.lengths]
     if study == "tuning":
         tuning = PARAMETERS.profile.studies.tuning
         return expand("{reports}/tuning/{corpus}/{spec}.json", reports=REPORTS, corpus=tuning.corpora, spec=tuning.specs)

@@ -5,24 +5,25 @@ rule profile:
     input:
         expand("{data}/contract/{model}.passed", data=DATA, model=LENGTHS_MODELS),
     output:
-        samples=f"{DATA}/profile/length{{length}}.csv",
-        medians=f"{REPORTS}/profile/length{{length}}.json",
+        samples=f"{DATA}/profile/{{sweep}}/length{{length}}.csv",
+        medians=f"{REPORTS}/profile/{{sweep}}/length{{length}}.json",
     log:
-        f"{LOGS}/profile/length{{length}}.log",
+        f"{LOGS}/profile/{{sweep}}/length{{length}}.log",
     benchmark:
-        f"{LOGS}/profile/length{{length}}.jsonl"
+        f"{LOGS}/profile/{{sweep}}/length{{length}}.jsonl"
     threads: ALL_CORES
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=16000,
+        runtime=240,
+        gpu=lambda w: int("-cuda-" in w.sweep),
     params:
         profile=PROFILE,
         data=subpath(output.samples, parent=True),
         reports=subpath(output.medians, parent=True),
-        settings=lambda w: steps.length(PARAMETERS, int(w.length)).settings,
-        fingerprint=lambda w: steps.length(PARAMETERS, int(w.length)).fingerprint,
+        settings=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).settings,
+        fingerprint=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).fingerprint,
     message:
-        "time and memory at length {wildcards.length}"
+        "{wildcards.sweep} at length {wildcards.length}"
     shell:
-        "wavestack profile {wildcards.length} --data {params.data} --reports {params.reports}"
+        "wavestack profile {wildcards.sweep} {wildcards.length} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

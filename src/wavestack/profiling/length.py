@@ -1,101 +1,155 @@
-"""One sequence length: every model measured in fresh processes, taking turns, so that their ratios come from one job on one machine."""
+"""One sequence length of one sweep: all models measured in fresh processes that take turns, so that their ratios come from one job."""
 
-import json
 import statistics
-import subprocess
-import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy
+import torch
+from scipy import stats
+
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters
+from wavestack.profiling.peak import available_memory, matrix_peak
 from wavestack.profiling.process import Request
+from wavestack.profiling.worker import Worker
+from wavestack.schema import Lengths
+from wavestack.statistics import LEVEL
 from wavestack.training.checkpoint import Architecture
 
-SAMPLES = ("spec", "length", "process", "step", "seconds")
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "MemoryError", "bad_alloc")
+SAMPLES = ("spec", "length", "process", "turn", "seconds")
+SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device"}
 
 
-def measure_length(parameters: Parameters, length: int, data: Path, reports: Path) -> dict[str, Any]:
-    """Measure a training step of every model of the lengths study at one length.
+def measure_length(parameters: Parameters, name: str, length: int, data: Path, reports: Path) -> dict[str, Any]:
+    """Measure every model of a sweep at one length.
 
-    A measurement that fails is a result too: its status is out_of_memory, timeout or failed, with the reason.
+    A measurement that fails is a result, too, with its reason: out_of_memory, timeout, refused (by the model), failed, or skipped (for
+    want of a GPU).
 
     Args:
-        data: gets `length<length>.csv`, every timed step.
-        reports: gets `length<length>.json`, the medians.
+        name: of the sweep.
+        data: gets `length<length>.csv`, every timed call.
+        reports: gets `length<length>.json`: medians, and ratios of times from calls side by side.
+
+    Raises:
+        ValueError: there is no such sweep, or it has no such length.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
-    if length not in study.lengths:
-        known = ", ".join(map(str, study.lengths))
-        raise ValueError(f"{length} is none of the study's lengths ({known}); add it to studies.lengths.lengths")
-    batch = max(1, study.tokens // length)
-    budget = parameters.lengths_budget()
+    sweep = study.sweep(name)
+    if length not in sweep.lengths:
+        known = ", ".join(map(str, sweep.lengths))
+        raise ValueError(f"{length} is none of the lengths of sweep '{name}' ({known}); add it there")
+    batch, budget = sweep.sequences(length), parameters.lengths_budget()
     requests = {
-        name: Request(
-            architecture=Architecture(parameters.specs[name], budget, study.vocabulary).to_json(),
+        spec: Request(
+            Architecture(parameters.specs[spec], budget, study.vocabulary).to_json(),
+            mode=sweep.mode,
             length=length,
             batch=batch,
-            repeats=study.repeats,
-            seconds=study.seconds,
             threads=study.threads,
-            device=study.device,
-            precision=study.precision,
-            compile=study.compile,
+            device=sweep.device,
+            precision=sweep.precision,
+            compile=sweep.compile,
+            memory=available_memory() if sweep.device == "cpu" else None,
         )
-        for name in study.specs
+        for spec in sweep.specs or study.specs
     }
-    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in requests}
-    for _ in range(study.processes):
-        for name, request in requests.items():
-            measured[name].append(_in_fresh_process(request, study.timeout))
+    there = sweep.device == "cpu" or torch.cuda.is_available()
+    processes = [_in_turns(requests, study, sweep.device) for _ in range(study.processes)] if there else []
+    times = {spec: [found[spec][1] for found in processes] for spec in requests}
+    models = {spec: _summary([found[spec][0] for found in processes], times[spec]) if there else SKIPPED for spec in requests}
     samples = [
-        dict(zip(SAMPLES, (name, length, process, step, seconds), strict=True))
-        for name, processes in measured.items()
-        for process, found in enumerate(processes)
-        for step, seconds in enumerate(found.get("seconds", []))
+        dict(zip(SAMPLES, (spec, length, process, turn, seconds), strict=True))
+        for spec, by_process in times.items()
+        for process, calls in enumerate(by_process)
+        for turn, seconds in enumerate(calls)
     ]
     write_csv(data / f"length{length}.csv", samples, SAMPLES)
     result = {
+        "sweep": name,
+        "mode": sweep.mode,
         "length": length,
         "batch": batch,
+        "device": sweep.device,
+        "precision": sweep.precision,
+        "compile": sweep.compile,
         "threads": study.threads,
-        "device": study.device,
-        "precision": study.precision,
-        "compile": study.compile,
-        "models": {name: _summary(processes, batch * length) for name, processes in measured.items()},
+        "matrix_peak": matrix_peak(sweep.device, sweep.precision, study.threads) if there else None,
+        "models": models,
+        "ratios": _ratios({spec: times[spec] for spec, found in models.items() if found["status"] == "ok"}),
     }
     write_json(reports / f"length{length}.json", result)
     return result
 
 
-def _in_fresh_process(request: Request, timeout: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "wavestack.profiling.process", request.to_json()]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        return {"status": "timeout", "reason": f"not done after {timeout:g} s"}
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    killed = done.returncode == -9  # what the kernel does to a process that takes too much
-    status = "out_of_memory" if killed or any(sign in done.stderr for sign in OUT_OF_MEMORY) else "failed"
-    return {"status": status, "reason": "killed" if killed else last}
+def _in_turns(requests: Mapping[str, Request], study: Lengths, device: str) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    """What each model's process told, and the seconds of its calls.
+
+    On the CPU all processes are there at once, and call in turn, every second time in reverse: what slows the machine down slows all. On a
+    GPU each would keep memory that the next one needs, so that there they come one after another.
+    """
+    groups = [dict([item]) for item in requests.items()] if device == "cuda" else [dict(requests)]
+    return {spec: found for group in groups for spec, found in _group(group, study).items()}
 
 
-def _summary(processes: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
-    """Medians over all timed steps of all processes; the first failure, if there is one."""
+def _group(requests: Mapping[str, Request], study: Lengths) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    with ExitStack() as stack:
+        workers = {spec: stack.enter_context(Worker(request, study.timeout)) for spec, request in requests.items()}
+        seconds: dict[str, list[float]] = {spec: [] for spec in workers}
+        order = list(workers)
+        turns, spent = 0, 0.0
+        while any(worker.status == "ok" for worker in workers.values()) and (turns < study.repeats or spent < study.seconds):
+            for spec in order:
+                answer = workers[spec].ask("call")
+                if answer:
+                    seconds[spec].append(answer["seconds"])
+                    spent += answer["seconds"]
+            order.reverse()
+            turns += 1
+        facts = {spec: {**worker.facts, **worker.ask("account")} for spec, worker in workers.items()}
+        return {
+            spec: ({**facts[spec], "status": worker.status, "reason": worker.reason}, seconds[spec]) for spec, worker in workers.items()
+        }
+
+
+def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Medians over all timed calls of all processes; the first failure, if there is one."""
     for found in processes:
         if found["status"] != "ok":
             return {"status": found["status"], "reason": found["reason"]}
-    seconds = sorted(s for found in processes for s in found["seconds"])
+    seconds = [s for calls in times for s in calls]
     low, median, high = statistics.quantiles(seconds, n=4)
-    return {
+    first = processes[0]
+    result = {
         "status": "ok",
-        "steps": len(seconds),
+        "calls": len(seconds),
         "seconds_median": median,
         "seconds_quartiles": [low, high],
-        "tokens_per_second": tokens / median,
+        "tokens_per_second": first["call_tokens"] / median,
         "peak_bytes": int(statistics.median(found["peak_bytes"] for found in processes)),
+        **{key: first.get(key) for key in ("accounted_bytes", "state_bytes", "flops", "counted_flops", "attention")},
+        **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }
+    flops = result["flops"] or result["counted_flops"]
+    result["flops_per_second"] = flops / median if flops else None
+    return result
+
+
+def _ratios(times: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, dict[str, Any]]:
+    """How much longer each model takes than the first, from pairs of calls of one turn; the median with its interval."""
+    if not times:
+        return {}
+    first, *others = times
+    ratios = {}
+    for other in others:
+        pairs = [pair for calls in zip(times[other], times[first], strict=True) for pair in zip(*calls, strict=False)]
+        found = numpy.array([theirs / ours for theirs, ours in pairs])
+        low, high = map(float, stats.quantile_test(found, q=1, p=0.5).confidence_interval(LEVEL))
+        unknown = not low <= high  # of fewer than six pairs
+        ratio = {"low": None if unknown else low, "high": None if unknown else high, "pairs": len(found)}
+        ratios[other] = {"than": first, "ratio": float(numpy.median(found)), **ratio}
+    return ratios

@@ -1,78 +1,141 @@
-"""One measurement, in a process of its own: seconds of training steps, and memory above the loaded model.
+"""The process that one model is measured in: it makes a call ready, and times one whenever it is told to.
 
-Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON; prints one line of JSON.
+Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON. Each line of its input is a word, each line of its output
+the answer as JSON: `call` (seconds of a call) and `account` (memory, FLOPs, state). The first answer comes unasked, when it is ready. What
+fails is an answer, too, with a status and its reason, and the last one.
 """
 
+import ctypes
+import gc
 import json
+import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
+from torch import Tensor
 
-from wavestack.device import autocast, available
+from wavestack.models.language_model import LanguageModel
+from wavestack.profiling.accounting import account
+from wavestack.profiling.modes import Call, bytes_of, dropout_of, make
 from wavestack.provenance import peak_memory
-from wavestack.schema import Training
+from wavestack.schema import Mode
 from wavestack.training.checkpoint import Architecture
-from wavestack.training.optimizer import adamw
+
+WARM_UP = 2  # calls: allocations, the optimiser's state, kernels that are chosen or compiled
+FEW = 16  # tokens
+M_MMAP_THRESHOLD = -3  # of mallopt(3)
+PAGE_OF_ITS_OWN = 2**16  # bytes, from which on a tensor has pages of its own that go back to the system with it
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure: training steps of one model at one length."""
+    """What to measure: calls of one model in one mode at one length."""
 
     architecture: dict[str, Any]
+    mode: Mode
     length: int
     batch: int
-    repeats: int  # at least so many timed steps
-    seconds: float  # and more of them within this time
     threads: int
     device: str
     precision: str = "float32"
     compile: bool = False
+    memory: int | None = None  # bytes that the process may take on the CPU
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
 
-def measure(request: Request) -> dict[str, Any]:
-    """Seconds of each timed step (forward, backward, optimiser), and bytes at the peak above the loaded model."""
+def serve(request: Request) -> None:
+    """Answer to what stands in the input until it ends."""
     torch.set_num_threads(request.threads)
     torch.manual_seed(0)
+    if request.memory is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (request.memory, resource.RLIM_INFINITY))
     architecture = Architecture.from_json(request.architecture)
-    model = architecture.build().to(available(request.device))
-    forward = torch.compile(model) if request.compile else model
-    optimizer = adamw(model, Training(batch=request.batch))
+    model = architecture.build().to(request.device)
     tokens = torch.randint(architecture.vocabulary, (request.batch, request.length + 1), device=request.device)
+    _load_libraries(model, tokens)
     loaded = _restart_peak(request.device)
+    call = make(request.mode, model, tokens, request.precision, request.compile)
+    for _ in range(WARM_UP):
+        call.ready()
+        call.run()
+    total, non_embedding = model.parameter_counts()
+    _answer({"status": "ok", "parameters": total, "non_embedding_parameters": non_embedding, "dropout": dropout_of(model)})
+    for word in map(str.strip, sys.stdin):
+        if word == "call":
+            call.ready()
+            _answer({"seconds": _seconds(call.run, request.device)})
+        else:
+            assert word == "account", word
+            _answer({"peak_bytes": _peak_of(call, request.device) - loaded, **_account(request, model, call)})
 
-    def step() -> None:
-        with autocast(request.device, request.precision):
-            logits = forward(tokens[:, :-1])
-        functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if request.device == "cuda":
-            torch.cuda.synchronize()
 
-    step()  # warm-up: allocations, the optimiser's state
-    seconds: list[float] = []
-    while len(seconds) < request.repeats or sum(seconds) < request.seconds:
-        started = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - started)
-    return {"status": "ok", "seconds": seconds, "peak_bytes": _peak(request.device) - loaded}
+def _account(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
+    """What is known of a call beside its time and its peak."""
+    found: dict[str, Any] = {"call_tokens": request.batch * call.tokens}
+    if call.state is not None:
+        found["state_bytes"] = bytes_of(call.state) // request.batch
+    if request.mode in (
+        "training",
+        "forward",
+    ):  # by the model's formulas; a backward pass has two products for each one of the forward pass
+        found["flops"] = request.batch * model.flops(request.length) * (3 if request.mode == "training" else 1)
+    if request.mode != "generation":  # whose trace, of thousands of tokens one by one, would take gigabytes
+        held = bytes_of(call.held())
+        seen = account(call.run, call.ready)
+        found |= {"counted_flops": seen.flops, "attention": seen.attention}
+        if request.device == "cpu":  # elsewhere the peak is the allocator's own
+            found["accounted_bytes"] = held + seen.allocated
+    return found
+
+
+def _seconds(run: Callable[[], Any], device: str) -> float:
+    if device == "cuda":
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1000
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _load_libraries(model: LanguageModel, tokens: Tensor) -> None:
+    """A short pass there and back: kernels, threads and their buffers come with the first one, and are no model's."""
+    logits = model(tokens[:1, :FEW])
+    logits.float().logsumexp(-1).sum().backward()
+    model.zero_grad(set_to_none=True)
+
+
+def _peak_of(call: Call, device: str) -> int:
+    """The most memory that was taken while it ran once more, after all that was timed."""
+    if device == "cpu" and sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, PAGE_OF_ITS_OWN)  # or holes between tensors would be counted, a third of the whole
+    call.ready()
+    _restart_peak(device)
+    call.run()
+    return _peak(device)
 
 
 def _restart_peak(device: str) -> int:
-    """Forget the high-water mark and give the memory that the loaded model takes."""
+    """Forget the high-water mark and give the memory that is taken now."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
     if sys.platform == "linux":
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # what is free goes back to the system, or it would be taken again unseen
+            libc.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # 5: reset VmHWM (proc_pid_clear_refs(5))
     return _peak(device)
 
@@ -86,5 +149,21 @@ def _peak(device: str) -> int:
     return peak_memory()
 
 
+def _answer(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """The status of a measurement that an error ended, with the reason."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        return {"status": "out_of_memory", "reason": reason}
+    return {"status": "refused" if isinstance(error, ValueError) else "failed", "reason": reason}
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(Request(**json.loads(sys.argv[1])))) + "\n")
+    try:
+        serve(Request(**json.loads(sys.argv[1])))
+    except Exception as error:  # whatever it is, the sweep goes on
+        _answer(failure(error))

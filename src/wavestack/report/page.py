@@ -93,9 +93,10 @@ def _specs(parameters: Parameters, reports: Path) -> list[str]:
     studies = parameters.profile.studies
     wanted = [*studies.comparison.specs, *([studies.ablation.spec] if studies.ablation else [])]
     wanted += [studies.complementarity.spec] if studies.complementarity else []
-    wanted += [spec for study in (studies.sizes, studies.lengths) if study for spec in study.specs]
-    files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "sizes", "lengths")]
-    found = [row["spec"] for file in files if file for row in file["rows"]]
+    wanted += [*(studies.sizes.specs if studies.sizes else []), *parameters.lengths_specs()]
+    files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "sizes")]
+    tables = [*files, *(content(reports / "studies" / "lengths.json") or {"sweeps": []})["sweeps"]]
+    found = [row["spec"] for table in tables if table for row in table["rows"]]
     return list(dict.fromkeys([*wanted, *sorted(found)]))
 
 
@@ -137,5 +138,7 @@ def _all_steps(parameters: Parameters) -> list[str]:
     looked_at = parameters.complementarity_runs()
     steps += ["studies/complementarity", *(f"runs/{run}/complementarity" for run in looked_at), *run_steps(looked_at)] if looked_at else []
     steps += ["studies/sizes", *run_steps(parameters.sizes_runs())] if studies.sizes else []
-    steps += ["studies/lengths", *(f"profile/length{length}" for length in studies.lengths.lengths)] if studies.lengths else []
+    sweeps = studies.lengths.sweeps if studies.lengths else []
+    steps += ["studies/lengths"] if sweeps else []
+    steps += [f"profile/{sweep.name}/length{length}" for sweep in sweeps for length in sweep.lengths]
     return list(dict.fromkeys([*steps, "findings"]))

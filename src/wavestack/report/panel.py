@@ -78,7 +78,8 @@ class Look:
 
 def looks(specs: Sequence[str]) -> dict[str, Look]:
     """A look for each spec, by its place in the list."""
-    return {spec: Look(i % len(PALETTE), PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, spec in enumerate(specs)}
+    n = len(PALETTE)  # whoever comes after so many has a colour again, but another marker
+    return {spec: Look(i % n, PALETTE[i % n], MARKERS[(i + i // n) % len(MARKERS)]) for i, spec in enumerate(specs)}
 
 
 def file_name(*parts: str) -> str:

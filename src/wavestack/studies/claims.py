@@ -4,13 +4,15 @@ Texts and figures are those of the write-up "WaveStack LLM model - Initial Findi
 0.7 times the cross-entropy, of few batches, with padding unless it is said otherwise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from itertools import product
 from typing import Any
 
 from wavestack.params import ModelSpec
 from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
+from wavestack.studies.growth import POINTS, exponent
+from wavestack.studies.lengths import seconds
 
 LINEAR = 1.03  # an exponent of up to this is called linear
 UP_TO = 4096  # tokens, the longest sequence of the claims
@@ -71,60 +73,51 @@ def _wikitext(results: Results) -> list[Evidence]:
     return _against_transformers(results, results.corpora("wikitext-2"), 10)
 
 
-Times = Mapping[tuple[str, int], tuple[float, float, float]]  # median and quartiles of a model at a length, in seconds a sequence
+Times = Mapping[str, Mapping[int, float]]  # seconds a sequence, of a model at a length
 
 
 def _linear(results: Results) -> list[Evidence]:
+    """The claim was made with forward passes; training steps, which have a backward pass over the sequence, decide as well."""
     found = []
-    block = {(row["contender"], row["length"]): _scaled(row, row["length"], "median", "low", "high") for row in results.benchmark("block")}
+    block = results.benchmark("block")
     if block:
         what = "training step of one block, benchmarks/block.py"
-        found.append(_growth(block, "wavestack", "transformer", what, "../benchmarks/block.csv", decides=False))
-    lengths, sides = results.study("lengths"), (*_stacks(results)[:1], *_transformers(results)[:1])
-    if lengths and len(sides) == 2:
-        rows = [row for row in lengths["rows"] if row["status"] == "ok"]
-        quartiles = [dict(zip(("low", "high"), row["seconds_quartiles"], strict=True)) for row in rows]
-        times = {
-            (row["spec"], row["length"]): _scaled(row | these, 1 / row["batch"], "seconds_median", "low", "high")
-            for row, these in zip(rows, quartiles, strict=True)
-        }
-        what = f"training step of the whole model on {lengths['device']}, {lengths['threads']} threads"
-        found.append(_growth(times, *sides, what, "studies/lengths.json", decides=True))
+        times = _times((row["contender"], row["length"], row["length"] * row["median"]) for row in block)
+        found.append(_growth(times, "wavestack", "transformer", what, "../benchmarks/block.csv", decides=False))
+    content = results.study("lengths")
+    for (ours, theirs), sweep in product(
+        zip(_stacks(results)[:1], _transformers(results)[:1], strict=False), content["sweeps"] if content else []
+    ):
+        if sweep["mode"] in ("training", "forward"):
+            times = _times((row["spec"], row["length"], seconds(row)) for row in sweep["rows"] if row["status"] == "ok")
+            what = f"{sweep['name']}, whole models, {content['threads']} threads"
+            found.append(_growth(times, ours, theirs, what, "studies/lengths.json", decides=True))
     return found
 
 
-def _scaled(row: Mapping[str, Any], factor: float, *keys: str) -> tuple[float, float, float]:
-    median, low, high = (factor * row[key] for key in keys)
-    return median, low, high
+def _times(points: Iterable[tuple[str, int, float]]) -> Times:
+    times: dict[str, dict[int, float]] = {}
+    for spec, length, took in points:
+        if length <= UP_TO:
+            times.setdefault(spec, {})[length] = took
+    return times
 
 
 def _growth(times: Times, ours: str, theirs: str, what: str, file: str, decides: bool) -> Evidence:
-    """The exponent of our time between the shortest and the longest length, and theirs in words; 1 is linear.
-
-    Its low and high are of the quartiles at both ends: how sure the two measurements are, and no more.
-    """
-    shared = sorted(length for spec, length in times if spec == ours and (theirs, length) in times and length <= UP_TO)
-    protocol = f"{what}: {ours}, {shared[0]:,} to {shared[-1]:,} tokens" if shared else f"{what}: {ours}"
-    nothing = Evidence(protocol, "exponent of time", None, None, None, "undecided", "fewer than two lengths were measured", file, decides)
-    if len(shared) < 2:
-        return nothing
-    (own, low, high), (their, their_low, their_high) = (
-        _exponents(times[spec, shared[0]], times[spec, shared[-1]], shared[-1] / shared[0]) for spec in (ours, theirs)
-    )
-    protocol += f"; {theirs} has {their:.2f} ({their_low:.2f} to {their_high:.2f})"
+    """The exponent of our time, and theirs in words; 1 is linear."""
+    own, their = (exponent(times.get(spec, {})) for spec in (ours, theirs))
+    protocol = f"{what}: {ours}"
+    if own is None or their is None:
+        few = f"fewer than {POINTS} lengths up to {UP_TO:,} were measured"
+        return Evidence(protocol, "exponent of time", None, None, None, "undecided", few, file, decides)
+    protocol += f", {own.lengths[0]:,} to {own.lengths[-1]:,} tokens; {theirs} has {their.value:.2f} ({their.low:.2f} to {their.high:.2f})"
     verdict: Verdict = "undecided"
-    reason: str | None = f"up to {LINEAR} is called linear, and the quartiles lie on both sides"
-    if low > LINEAR or their_high <= LINEAR:
+    reason: str | None = f"up to {LINEAR} is called linear, and an interval lies on both sides"
+    if own.low > LINEAR or their.high <= LINEAR:
         verdict, reason = "refuted", None
-    elif high <= LINEAR and their_low > LINEAR:
+    elif own.high <= LINEAR and their.low > LINEAR:
         verdict, reason = "supported", None
-    return Evidence(protocol, "exponent of time", own, low, high, verdict, reason, file, decides)
-
-
-def _exponents(short: tuple[float, float, float], long: tuple[float, float, float], ratio: float) -> tuple[float, float, float]:
-    pairs = ((long[0], short[0]), (long[1], short[2]), (long[2], short[1]))
-    median, low, high = (log(above / below) / log(ratio) for above, below in pairs)
-    return median, low, high
+    return Evidence(protocol, "exponent of time", own.value, own.low, own.high, verdict, reason, file, decides)
 
 
 def _every_lane(results: Results) -> list[Evidence]:

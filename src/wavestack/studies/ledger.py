@@ -50,7 +50,7 @@ def _lengths_faults(parameters: Parameters) -> list[str]:
     study, faults = parameters.profile.studies.lengths, []
     if study is None:
         return []
-    for spec in study.specs:
+    for spec in parameters.lengths_specs():
         try:
             budgets.solve(parameters.specs[spec], parameters.lengths_budget(), study.vocabulary)
         except ValueError as error:

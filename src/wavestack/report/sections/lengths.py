@@ -1,152 +1,216 @@
-"""Sequence length: time and memory of training steps."""
+"""Sequence length: time and memory of each mode, how they grow, and where one model overtakes another."""
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from wavestack.report.panel import Look, Rows, cross, panel, short
+from wavestack.report.length_figure import Measure, figure
 from wavestack.report.section import Block, Context, Section, asked_for
-from wavestack.report.table import MISSING, Column, Content, Row, Table, count, failure, number
+from wavestack.report.table import MISSING, Column, Content, Row, Table, count, failure, number, share
+from wavestack.schema import Sweep
+
+MODES = {
+    "training": "a training step (forward, backward, optimiser)",
+    "forward": "a forward pass, with the logits of all positions",
+    "prefill": "a prompt: the state after it, and the logits that follow",
+    "decode": "a token decoded behind a past of the length",
+    "generation": "a text of the length, token by token from a single one",
+}
+AGREE, OWN = 0.15, 2**25  # how far two ways to measure memory may be apart, and bytes that a process takes for itself
+
+
+def section(context: Context) -> Section:
+    study, content = context.study("lengths")
+    found = {sweep["name"]: sweep for sweep in content["sweeps"]} if content else {}
+    blocks = []
+    for sweep in study.sweeps if study and content else []:
+        blocks += _blocks(context, sweep, sweep.specs or study.specs, found.get(sweep.name), content["threads"])
+    steps = ["studies/lengths"] if study else []
+    steps += [f"profile/{sweep.name}/length{length}" for sweep in (study.sweeps if study else []) for length in sweep.lengths]
+    made = context.section("lengths", "Sequence length", content, ["studies/lengths.json", "profile/"], steps, blocks)
+    return asked_for(made, study)
+
+
+def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Content | None, threads: int) -> list[Block]:
+    content = content or {"rows": [], "fits": [], "shapes": [], "crossovers": [], "ratios": []}
+    load = f"{sweep.tokens:,} tokens a batch" if sweep.tokens else f"{count(sweep.batch or 0, 'sequence')} a batch"
+    where = f"{sweep.device}, {sweep.precision}{', compiled' if sweep.compile else ''}"
+    caption = (
+        f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models taking turns; "
+        "medians over all timed calls, whiskers are quartiles; peak memory is above that of the loaded model. Both axes are logarithmic; "
+        "lines are fitted power laws, a dotted line is where the first model overtakes another, a cross is a measurement that failed."
+    )
+    wanted = [(spec, length) for spec in specs for length in sweep.lengths]
+    growth = (
+        "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths and their "
+        "upper half; which curve fits better, a straight line or one with a quadratic term, and by how much of Akaike's criterion; and the "
+        "ratio of times to the first model's, from calls side by side."
+    )
+    title = f"{sweep.mode}, {where}, {load}"
+    blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
+    if content["fits"]:
+        blocks.append(Block(growth, growth_table(content, specs), (), f"{title}: growth"))
+    return blocks
+
+
+def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
+    panels: list[tuple[str, Measure, str]] = [
+        ("µs a token (lower is better)", _time, "time"),
+        ("peak memory, MiB a sequence (lower is better)", _memory, "memory"),
+    ]
+    if sweep.mode == "decode":
+        panels = [("ms a token (lower is better)", _decode_time, "time"), ("state, MiB a sequence (lower is better)", _state, "state")]
+    drawn = []
+    for title, measure, kind in panels:
+        # the time of a token grows by an exponent less than that of a sequence
+        shift = 1 if kind == "time" and sweep.mode != "decode" else 0
+        fits = [fit for fit in content["fits"] if (fit["measure"], fit["range"]) == (kind, "all") and fit["value"] is not None]
+        crossings = [found["length"] for found in content["crossovers"] if found["measure"] == kind and found["length"] is not None]
+        path = context.figures.path("lengths", sweep.name, kind)
+        slopes = {fit["spec"]: fit["value"] - shift for fit in fits}
+        drawn.append(Markup(figure(path, title, content["rows"], measure, context.looks, slopes, crossings)))
+    return drawn
+
+
+def _time(row: Content) -> tuple[float, float, float] | None:
+    if row["status"] != "ok":
+        return None
+    tokens = row["tokens_per_second"] * row["seconds_median"]
+    low, high = row["seconds_quartiles"]
+    return 1e6 * row["seconds_median"] / tokens, 1e6 * low / tokens, 1e6 * high / tokens
+
+
+def _decode_time(row: Content) -> tuple[float, float, float] | None:
+    """Of a step, whatever the batch."""
+    found = _time(row)
+    if found is None:
+        return None
+    median, low, high = (1e-3 * row["batch"] * value for value in found)
+    return median, low, high
+
+
+def _memory(row: Content) -> tuple[float, float, float] | None:
+    return (row["peak_bytes"] / row["batch"] / 2**20,) * 3 if row["status"] == "ok" and row["peak_bytes"] > 0 else None
+
+
+def _state(row: Content) -> tuple[float, float, float] | None:
+    return (row["state_bytes"] / 2**20,) * 3 if row["status"] == "ok" and row["state_bytes"] else None
 
 
 def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
-    """Every measurement of a training step; those that failed with their status.
+    """Every measurement of a sweep; those that failed with their status.
 
     Args:
-        content: of `studies/lengths.json`.
+        content: of a sweep in `studies/lengths.json`.
         wanted: (spec, length) of the parameters.
     """
     found = {(row["spec"], row["length"]): row for row in content["rows"]}
+    peaks = content.get("matrix_peak", {})
     rows, notes = [], []
     for spec, length in dict.fromkeys([*wanted, *found]):
         row = found.get((spec, length), {})
         failed = failure(row or None, row.get("reason"))
-        low, high = row.get("seconds_quartiles") or (None, None)
-        peak = row.get("peak_bytes")
-        rows.append(
-            Row(
-                (
-                    spec,
-                    number(length, 0),
-                    number(row.get("batch"), 0),
-                    "ok" if failed is None else failed.partition(":")[0],
-                    number(row.get("steps"), 0),
-                    number(row.get("seconds_median"), 4),
-                    MISSING if low is None else f"{number(low, 4)} to {number(high, 4)}",
-                    number(row.get("tokens_per_second"), 0),
-                    number(None if peak is None else peak / 2**20, 1),
-                ),
-                "failed" if failed else "",
-                spec,
-            )
+        cells = (
+            spec,
+            number(length, 0),
+            number(row.get("batch"), 0),
+            "ok" if failed is None else failed.partition(":")[0],
+            *_measured(row, peaks.get(str(length))),
         )
+        rows.append(Row(cells, "failed" if failed else "", spec))
         notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
+        notes += [f"{spec} at length {length:,}: {_disagreement(row)}"] if _disagreement(row) else []
     columns = (
         Column("model", numeric=False),
         Column("length", "tokens"),
         Column("batch", "sequences"),
         Column("status", numeric=False),
-        Column("timed steps"),
-        Column("step ↓", "s, median"),
+        Column("parameters"),
+        Column("timed calls"),
+        Column("call ↓", "s, median"),
         Column("quartiles", "s"),
         Column("speed ↑", "tokens/s"),
+        Column("of the matrix peak ↑"),
         Column("peak memory ↓", "MiB"),
+        Column("state ↓", "KiB a sequence"),
+        Column("attention", numeric=False),
     )
     return Table(columns, tuple(rows), tuple(notes))
 
 
-def figure(
-    path: Path,
-    title: str,
-    rows: Rows,
-    measure: Callable[[Mapping[str, Any]], tuple[float, float, float] | None],
-    specs: Mapping[str, Look],
-) -> str:
-    """A measure against the sequence length, both axes logarithmic; a measurement that failed is a cross at the upper edge.
-
-    Args:
-        path: of the SVG.
-        title: of the measure, with its unit and direction.
-        rows: of `studies/lengths.json`.
-        measure: (value, low, high) of a row that is ok.
-    """
-    shown = [spec for spec in specs if any(row["spec"] == spec for row in rows)]
-
-    def paint(axes: Axes) -> None:
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        failures: dict[int, list[str]] = {}
-        for spec in shown:
-            look = specs[spec]
-            points = [(row["length"], measure(row)) for row in sorted(rows, key=lambda r: r["length"]) if row["spec"] == spec]
-            good = [(length, *found) for length, found in points if found is not None]
-            x, y = [point[0] for point in good], [point[1] for point in good]
-            spread = [[value - low for _, value, low, _ in good], [high - value for _, value, _, high in good]]
-            axes.errorbar(x, y, yerr=spread, color=look.colour, marker=look.marker, ms=5, lw=1.4, capsize=2, label=spec)
-            for row in rows:
-                if row["spec"] == spec and row["status"] != "ok":
-                    above = failures.setdefault(row["length"], [])
-                    at = 0.97 - 0.09 * len(above)
-                    above.append(spec)
-                    cross(axes, row["length"], at, look, axes.get_xaxis_transform())
-                    text = f"{row['status'].replace('_', ' ')} "
-                    axes.annotate(
-                        text, (row["length"], at), (-6, 0), ("data", "axes fraction"), "offset points",
-                        ha="right", va="center", fontsize=7,
-                    )  # fmt: skip
-        ticks = sorted({row["length"] for row in rows})
-        axes.set_xticks(ticks, [f"{length:,}" for length in ticks])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        low, high = axes.get_ylim()
-        if high / low < 30:  # decades alone would leave one or two labels
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        if failures:  # room for the crosses
-            axes.set_ylim(low, high * (high / low) ** (0.1 + 0.09 * max(map(len, failures.values()))))
-        axes.margins(x=0.1)
-        axes.set_xlabel("sequence length, tokens")
-        axes.set_title(title)
-        if shown:
-            axes.legend(loc="best")
-
-    return panel(path, 4.2, 3.0, paint)
+def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
+    low, high = row.get("seconds_quartiles") or (None, None)
+    peak, state, speed = row.get("peak_bytes"), row.get("state_bytes"), row.get("flops_per_second")
+    return (
+        number(row.get("parameters"), 0),
+        number(row.get("calls"), 0),
+        number(row.get("seconds_median"), 4),
+        MISSING if low is None else f"{number(low, 4)} to {number(high, 4)}",
+        number(row.get("tokens_per_second"), 0),
+        share(speed / matrix_peak if speed and matrix_peak else None),
+        number(None if peak is None else peak / 2**20, 1),
+        number(None if state is None else state / 2**10, 1),
+        ", ".join(name.replace("_", " ") for name in row.get("attention") or []) or MISSING,
+    )
 
 
-def section(context: Context) -> Section:
-    study, content = context.study("lengths")
-    blocks = []
-    if study is not None and content is not None:
-        rows = content["rows"]
-        panels = [
-            figure(context.figures.path("lengths-speed"), "tokens per second (higher is better)", rows, _speed, context.looks),
-            figure(context.figures.path("lengths-memory"), "peak memory, MiB (lower is better)", rows, _memory, context.looks),
-        ]
-        wanted = [(spec, length) for spec in study.specs for length in study.lengths]
-        caption = (
-            f"A training step (forward, backward, optimiser) on {content['device']} with {count(content['threads'], 'thread')}, in "
-            "fresh processes, models taking turns. Medians over all timed steps, whiskers are quartiles; peak memory is above that of the "
-            "loaded model. Both axes are logarithmic; a cross at the upper edge is a measurement that failed, with its status."
+def _disagreement(row: Content) -> str | None:
+    """Where the process's high-water mark and the sum of its tensors are further apart than two ways to measure should be."""
+    peak, accounted = row.get("peak_bytes"), row.get("accounted_bytes")
+    if not peak or not accounted or abs(peak - accounted) <= max(AGREE * accounted, OWN):
+        return None
+    return f"the process's peak is {peak / 2**20:,.1f} MiB, and its tensors account for {accounted / 2**20:,.1f}"
+
+
+def growth_table(content: Content, specs: Iterable[str]) -> Table:
+    """How time and memory grow, a model and a measure a row."""
+    fits = {(fit["spec"], fit["measure"], fit["range"]): fit for fit in content["fits"]}
+    shapes = {(found["spec"], found["measure"]): found for found in content["shapes"]}
+    crossings = {(found["against"], found["measure"]): found for found in content["crossovers"]}
+    rows = []
+    for spec, measure in dict.fromkeys((spec, measure) for spec in specs for measure in ("time", "memory")):
+        chosen, crossing = shapes.get((spec, measure)), crossings.get((spec, measure))
+        cells = (
+            spec,
+            measure,
+            _exponent(fits.get((spec, measure, "all"))),
+            _exponent(fits.get((spec, measure, "upper half"))),
+            MISSING if chosen is None else f"{chosen['chosen']}, by {number(chosen['advantage'], 1)}",
+            _crossing(crossing),
+            _ratio(content["ratios"], spec) if measure == "time" else MISSING,
         )
-        blocks.append(Block(caption, table(content, wanted), [Markup(panel) for panel in panels]))
-    steps = ["studies/lengths", *(f"profile/length{length}" for length in study.lengths)] if study else []
-    found = context.section("lengths", "Sequence length", content, ["studies/lengths.json", "profile/"], steps, blocks)
-    return asked_for(found, study)
+        rows.append(Row(cells, "", spec))
+    columns = (
+        Column("model", numeric=False),
+        Column("of", numeric=False),
+        Column("exponent", "all lengths"),
+        Column("exponent", "upper half"),
+        Column("curve", numeric=False),
+        Column("the first model takes less", "from length"),
+        Column("times the first model's time", "at the greatest length"),
+    )
+    return Table(columns, tuple(rows))
 
 
-def _speed(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    if row["status"] != "ok":
-        return None
-    low, high = row["seconds_quartiles"]  # a slow quartile is a low speed
-    speed, median = row["tokens_per_second"], row["seconds_median"]
-    return speed, speed * median / high, speed * median / low
+def _exponent(fit: Content | None) -> str:
+    if fit is None or fit["value"] is None:
+        return MISSING
+    return f"{number(fit['value'], 3)} ({number(fit['low'], 3)} to {number(fit['high'], 3)})"
 
 
-def _memory(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    if row["status"] != "ok":
-        return None
-    return (row["peak_bytes"] / 2**20,) * 3
+def _crossing(found: Content | None) -> str:
+    if found is None:
+        return MISSING
+    if found["length"] is None:
+        return {"always": "at every length", "never": "at none"}[found["where"]]
+    low, high = (number(found[end], 0) for end in ("low", "high"))
+    return f"{number(found['length'], 0)} ({low} to {high})"
+
+
+def _ratio(ratios: Sequence[Any], spec: str) -> str:
+    of_it = [ratio for ratio in ratios if ratio["spec"] == spec]
+    if not of_it:
+        return MISSING
+    last = max(of_it, key=lambda ratio: ratio["length"])
+    return f"{number(last['ratio'], 2)} ({number(last['low'], 2)} to {number(last['high'], 2)}) at {last['length']:,}"

@@ -1,0 +1,73 @@
+"""A process that measures one model, from the outside: it is asked, and answers, fails, or comes too late."""
+
+import json
+import selectors
+import subprocess
+import sys
+from tempfile import TemporaryFile
+from typing import Any, Self
+
+from wavestack.profiling.process import Request
+
+KILLED = -9  # what the kernel does to a process that takes too much
+
+
+class Worker:
+    """One fresh process. Whatever goes wrong with it becomes its status and its reason, and it is asked no more.
+
+    Attributes:
+        status: ok, out_of_memory, timeout, refused or failed.
+        facts: what it told of itself.
+    """
+
+    def __init__(self, request: Request, timeout: float):
+        self.timeout = timeout
+        self.status = "ok"
+        self.reason: str | None = None
+        command = [sys.executable, "-m", "wavestack.profiling.process", request.to_json()]
+        self.said = TemporaryFile("w+")  # noqa: SIM115  # open for as long as the process; not a pipe, which would fill
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, text=True)
+        self.facts = self._answer()
+
+    def ask(self, word: str) -> dict[str, Any]:
+        """Its answer, or nothing where it has failed."""
+        assert self.process.stdin is not None
+        if self.status != "ok":
+            return {}
+        try:
+            self.process.stdin.write(f"{word}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:  # it is gone, and says why below
+            pass
+        return self._answer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What is still running has nothing to save."""
+        self.process.kill()
+        self.process.communicate()
+        self.said.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(self.timeout):
+                self.process.kill()
+                return self._failed("timeout", f"no answer after {self.timeout:g} s")
+        line = self.process.stdout.readline()
+        if not line:
+            if self.process.wait() == KILLED:
+                return self._failed("out_of_memory", "killed")
+            self.said.seek(0)
+            return self._failed("failed", (self.said.read().strip().splitlines() or [f"exit status {self.process.returncode}"])[-1])
+        content = json.loads(line)
+        if content.get("status", "ok") != "ok":
+            return self._failed(content["status"], content["reason"])
+        return content
+
+    def _failed(self, status: str, reason: str) -> dict[str, Any]:
+        self.status, self.reason = status, reason
+        return {}

@@ -1,0 +1,131 @@
+"""How time and memory grow with the sequence length: exponents, the shape of a curve, and where two curves cross.
+
+An exponent is the slope of a straight line through the logarithms, fitted by least squares, with Student's interval of its slope: it holds
+the noise of the measurements and how far they are from a power law. The shape is a choice between a + b S and a + b S + c S^2, fitted to
+relative errors and compared by Akaike's criterion with its correction for few points (Burnham and Anderson 2002, section 2.4).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
+from typing import Literal
+
+import numpy
+from scipy import optimize, stats
+
+from wavestack.statistics import LEVEL
+
+POINTS = 3  # that an exponent's interval needs
+SHAPE_POINTS = 6  # that the criterion needs to tell three parameters from two
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """Of a power law of the length: 1 is linear."""
+
+    value: float
+    low: float
+    high: float
+    lengths: tuple[int, ...]
+
+
+def exponent(points: Mapping[int, float], level: float = LEVEL) -> Exponent | None:
+    """Of what was measured at each length; None for fewer than three lengths, or where it is not above zero."""
+    if len(points) < POINTS or min(points.values()) <= 0:
+        return None
+    lengths = sorted(points)
+    x, y = numpy.log(lengths), numpy.log([points[length] for length in lengths])
+    slope, intercept = map(float, numpy.polyfit(x, y, 1))
+    freedom = len(lengths) - 2
+    error = float(numpy.sqrt(((y - slope * x - intercept) ** 2).sum() / freedom / ((x - x.mean()) ** 2).sum()))
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    return Exponent(slope, slope - reach, slope + reach, tuple(lengths))
+
+
+def upper_half(points: Mapping[int, float]) -> dict[int, float]:
+    """Those from the middle of the range on, in logarithms."""
+    middle = (min(points) * max(points)) ** 0.5
+    return {length: value for length, value in points.items() if length >= middle}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which of two curves describes the points better, and by how much."""
+
+    chosen: Literal["linear", "quadratic"]
+    advantage: float  # of the chosen one, in units of the criterion: above 2 it is worth saying, above 10 beyond doubt
+    quadratic_share: float  # of the quadratic term in its curve at the greatest length
+
+
+def shape(points: Mapping[int, float]) -> Shape | None:
+    """None for fewer than six lengths, where the criterion cannot choose."""
+    if len(points) < SHAPE_POINTS:
+        return None
+    lengths = numpy.array(sorted(points), dtype=float)
+    values = numpy.array([points[length] for length in sorted(points)])
+    powers = (lengths / lengths.max())[:, None] ** numpy.arange(3)
+    criteria, terms = [], numpy.zeros(3)
+    for degree in (1, 2):
+        # no coefficient below zero: what takes time takes no less of it where there is more
+        terms, distance = optimize.nnls(powers[:, : degree + 1] / values[:, None], numpy.ones(len(values)))
+        criteria.append(_criterion(distance**2, len(values), degree + 2))  # the variance is a parameter, too
+    linear, quadratic = criteria
+    share = float(terms[2] / terms.sum())
+    if linear <= quadratic:
+        return Shape("linear", quadratic - linear, share)
+    return Shape("quadratic", linear - quadratic, share)
+
+
+def _criterion(squares: float, points: int, parameters: int) -> float:
+    """Akaike's, corrected, of Gaussian errors; squares that vanish are a perfect fit and no infinite one."""
+    fit = points * log(max(squares, points * 1e-12) / points)
+    return fit + 2 * parameters + 2 * parameters * (parameters + 1) / (points - parameters - 1)
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """From which length on one model takes less than another, by straight lines between the points, in logarithms.
+
+    `length` is None where it never does, or at every length: `where` says which. `low` and `high` are where the ends of the ratios'
+    intervals cross; None where an end does not within the range, or is not known.
+    """
+
+    length: float | None
+    low: float | None
+    high: float | None
+    where: Literal["inside", "always", "never"]
+
+
+Ratio = tuple[float, float | None, float | None]  # with the ends of its interval
+
+
+def crossover(ratios: Mapping[int, Ratio]) -> Crossover | None:
+    """Where the ratio of theirs to ours goes above 1 for good.
+
+    Args:
+        ratios: at each length, the ratio of what they take to what we take, with its interval.
+    """
+    if len(ratios) < 2:
+        return None
+    lengths = sorted(ratios)
+    value = _rises_above_one(lengths, [ratios[length][0] for length in lengths])
+    if value in (0, inf):
+        return Crossover(None, None, None, "always" if value == 0 else "never")
+    ends: list[float | None] = []
+    for end in (2, 1):  # the upper ends cross first
+        known = [ratios[length][end] for length in lengths]
+        found = inf if None in known else _rises_above_one(lengths, [ratio for ratio in known if ratio is not None])
+        ends.append(found if 0 < found < inf else None)
+    return Crossover(value, ends[0], ends[1], "inside")
+
+
+def _rises_above_one(lengths: Sequence[int], ratios: Sequence[float]) -> float:
+    """The length after which no ratio is below 1: 0 where none ever is, infinity where the last one is."""
+    below = [place for place, ratio in enumerate(ratios) if ratio < 1]
+    if not below:
+        return 0
+    last = below[-1]
+    if last == len(lengths) - 1:
+        return inf
+    (s, r), (s_next, r_next) = ((log(lengths[place]), log(ratios[place])) for place in (last, last + 1))
+    return exp(s - r * (s_next - s) / (r_next - r))

@@ -24,7 +24,7 @@ rule all:
     input:
         f"{REPORTS}/index.html",
         expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
-        expand("{data}/profile/length{length}.csv", data=DATA, length=LENGTHS),
+        [f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
         f"{DATA}/budget.met",
 
 

@@ -23,6 +23,7 @@ rule all:
     default_target: True
     input:
         f"{REPORTS}/index.html",
+        f"{REPORTS}/metrics.json",
         expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
         [f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
         f"{DATA}/budget.met",

@@ -397,6 +397,40 @@ def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
 
 
 @app.command()
+def metrics(data: Data, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
+    """Write the few numbers of every model that versions are compared by, and the losses behind them."""
+    from wavestack.studies.metrics import compared_runs, write_metrics
+
+    parameters = load(params, override)
+    inputs = _of_runs(reports, compared_runs(parameters), "metrics.json")
+    with _step("metrics", steps.metrics(parameters), fingerprint, reports, inputs):
+        write_metrics(parameters, data, reports)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[str, typer.Argument(help="A revision in git, a metrics.json, or the folder that it is in.")],
+    reports: Annotated[Path, typer.Option(help="Folder of the results that are judged.")] = Path("reports/smoke"),
+    out: Annotated[Path | None, typer.Option("--json", help="File for the verdicts.")] = None,
+) -> None:
+    """Say whether a model got worse: exit status 0 if none did, 1 if one did, 2 if that cannot be judged."""
+    from wavestack.gate import CANNOT_JUDGE, exit_status, judge, to_json
+    from wavestack.operations.versions import Version, version
+    from wavestack.report.verdicts import lines
+
+    try:
+        before, now = version(baseline, reports), Version(reports)
+        verdicts = judge(before, now)
+    except ValueError as error:
+        print(f"wavestack: {error}", file=sys.stderr)
+        raise typer.Exit(CANNOT_JUDGE) from None
+    if out is not None:
+        write_json(out, to_json(verdicts))
+    print("\n".join(lines(verdicts, str(before), str(now))))
+    raise typer.Exit(exit_status(verdicts))
+
+
+@app.command()
 def findings(reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
     """Say what the studies and the benchmarks say of every published claim."""
     from wavestack.studies.findings import write_findings

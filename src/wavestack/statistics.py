@@ -58,13 +58,21 @@ def paired(first: numpy.ndarray, second: numpy.ndarray, tokens: numpy.ndarray) -
     seeds, documents = first.shape
     if min(seeds, documents) < 2:
         raise ValueError(f"an interval needs 2 seeds and 2 documents at least, and there are {seeds} and {documents}")
-    nats = first - second
-    total = tokens.sum()
-    by_seed = nats.sum(1) / total
-    mean = by_seed.mean()
-    left = nats.mean(0) - mean * tokens  # of each document beyond its share: the residuals of a ratio (Cochran 1977, 6.2)
-    document_error = sqrt(documents / (documents - 1) * (left**2).sum()) / total
-    return Paired(float(mean), tuple(map(float, by_seed)), float(by_seed.std(ddof=1)), float(document_error))
+    by_seed = (first - second).sum(1) / tokens.sum()
+    mean, document_error = mean_over_documents((first - second).mean(0), tokens)
+    return Paired(mean, tuple(map(float, by_seed)), float(by_seed.std(ddof=1)), document_error)
+
+
+def mean_over_documents(nats: numpy.ndarray, tokens: numpy.ndarray) -> tuple[float, float]:
+    """Nats a token, and the standard error that comes from the choice of documents (of a ratio: Cochran 1977, 6.2).
+
+    Args:
+        nats: of each document, a loss or a difference.
+        tokens: of each document.
+    """
+    mean, count = nats.sum() / tokens.sum(), len(tokens)
+    left = nats - mean * tokens  # beyond its share
+    return float(mean), float(sqrt(count / (count - 1) * (left**2).sum()) / tokens.sum())
 
 
 def interval(difference: Paired, level: float = LEVEL) -> tuple[float, float]:

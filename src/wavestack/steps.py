@@ -11,6 +11,7 @@ from typing import Any
 
 from wavestack.params import ModelSpec, Parameters, Run
 from wavestack.provenance import fingerprint
+from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
 
 
@@ -144,6 +145,11 @@ def study(parameters: Parameters, name: str) -> Step:
         }
         entries += [entry for spec in chosen.specs for entry in parameters.specs[spec].entries]
     return _step(settings, entries)
+
+
+def metrics(parameters: Parameters) -> Step:
+    """The numbers that versions are compared by: of which runs."""
+    return _step({"runs": [str(run) for run in compared_runs(parameters)]}, ["wavestack.studies.metrics"])
 
 
 def findings(parameters: Parameters) -> Step:

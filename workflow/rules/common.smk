@@ -10,6 +10,7 @@ from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
 from wavestack.params import Run
+from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
 
 if len(workflow.configfiles) > 1:
@@ -39,6 +40,7 @@ RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
 SWEEPS = PARAMETERS.profile.studies.lengths.sweeps if PARAMETERS.profile.studies.lengths else []
 STUDIES = PARAMETERS.studies
+COMPARED = compared_runs(PARAMETERS)
 OPENINGS = [path for path in ["reports/openings.csv"] if Path(path).is_file()]  # of test splits: a row more when one was scored
 BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
 ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without

@@ -28,6 +28,35 @@ rule study:
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
+# What `dvc metrics diff` and the gate compare: in git for every profile whose results are.
+rule metrics:
+    input:
+        expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=COMPARED, file=["metrics.json", "train.timing.json"]),
+        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=COMPARED),
+    output:
+        metrics=f"{REPORTS}/metrics.json",
+        losses=f"{REPORTS}/losses.csv",
+    log:
+        f"{LOGS}/metrics.log",
+    benchmark:
+        f"{LOGS}/metrics.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        profile=PROFILE,
+        data=DATA,
+        reports=subpath(output.metrics, parent=True),
+        settings=lambda w: steps.metrics(PARAMETERS).settings,
+        fingerprint=lambda w: steps.metrics(PARAMETERS).fingerprint,
+    message:
+        "metrics"
+    shell:
+        "wavestack metrics --data {params.data} --reports {params.reports}"
+        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+
+
 rule findings:
     input:
         expand("{reports}/studies/{study}.json", reports=REPORTS, study=STUDIES),

@@ -1,0 +1,42 @@
+"""The numbers that versions are compared by."""
+
+import pandas
+import pytest
+from written import result
+
+from wavestack.artifacts import read_json
+from wavestack.gate import exit_status, judge
+from wavestack.operations.versions import Version
+from wavestack.reading import load
+from wavestack.studies.metrics import compared_runs, write_metrics
+
+
+@pytest.fixture
+def parameters():
+    return load("params/smoke.yaml", ["studies.comparison.seeds=[0, 1]"])
+
+
+def test_metrics_are_means_under_stable_keys(tmp_path, parameters):
+    for run in compared_runs(parameters):
+        result(tmp_path, run, 4.0 + 0.1 * run.seed + 0.5 * (run.variant != "base"))
+    write_metrics(parameters, tmp_path, tmp_path)
+    content = read_json(tmp_path / "metrics.json")
+    assert set(content) == {"pydocs"}
+    assert set(content["pydocs"]) == {"wavestack", "transformer", "wavestack lanes=none", "wavestack lanes=wavelet"}
+    found = content["pydocs"]["wavestack"]
+    assert (found["nats_per_token"], found["seeds"], found["failed_seeds"]) == (pytest.approx(4.05), 2, 0)
+    assert "word_perplexity" not in found  # the corpus of this test has none
+    losses = pandas.read_csv(tmp_path / "losses.csv")
+    assert len(losses) == 6 * 3
+    chosen = losses[(losses["model"] == "wavestack") & (losses["seed"] == 1)]
+    assert chosen["nats"].tolist() == pytest.approx([410, 1230, 2460])
+
+
+def test_a_failed_seed_is_counted_and_leaves_no_losses(tmp_path, parameters):
+    for run in compared_runs(parameters):
+        result(tmp_path, run, 4.0, status="diverged" if (run.spec, run.seed) == ("transformer", 1) else "ok")
+    write_metrics(parameters, tmp_path, tmp_path)
+    found = read_json(tmp_path / "metrics.json")["pydocs"]["transformer"]
+    assert (found["failed_seeds"], found["nats_per_token"], found["parameters"]) == (1, None, 56_000)
+    assert len(pandas.read_csv(tmp_path / "losses.csv")) == 5 * 3
+    assert exit_status(judge(Version(tmp_path), Version(tmp_path))) == 2

@@ -280,7 +280,7 @@ def test_a_budget_s_training_is_checked_by_itself_and_over_the_profile_s(tmp_pat
 
 
 def test_a_run_wanted_by_two_studies_is_one_run():
-    parameters = load("params/quick.yaml")
+    parameters = load("params/quick.yaml", ["studies.ablation.budget=small"])
     assert len(parameters.runs()) == len(set(parameters.runs()))
     shared = set(parameters.comparison_runs()) & set(parameters.ablation_runs())
     assert {str(run) for run in shared} == {"pydocs/wavestack/small/base/seed0"}
@@ -304,7 +304,7 @@ def test_what_is_no_run_is_refused(path):
         ("pydoc/wavestack/tiny/base/seed0", "unknown corpus 'pydoc'; did you mean 'pydocs'"),
         ("pydocs/wavestak/tiny/base/seed0", "unknown spec 'wavestak'; did you mean 'wavestack'"),
         ("pydocs/wavestack/large/base/seed0", "unknown budget 'large'"),
-        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected lanes= with some of fourier, recall, wavelet"),
+        ("pydocs/wavestack/tiny/lanes=cosine/seed0", "expected lanes= with some of fourier, lookup, recall, wavelet"),
         ("pydocs/wavestack/tiny/lr=-1/seed0", "learning_rate: expected greater than 0, found -1"),
         ("pydocs/wavestack/tiny/tuned/seed0", "wavestack is not tuned on pydocs in .*; add it to studies.tuning"),
         ("pydocs/transformer/tiny/lanes=none/seed0/..", "is not a run"),

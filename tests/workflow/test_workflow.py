@@ -80,7 +80,14 @@ def test_from_nothing_to_the_report(finished):
     page = (reports / "index.html").read_text()
     row = json.loads((reports / "studies" / "comparison.json").read_text())["rows"][0]
     assert f"{row['nats_per_token']:.4f}" in page
-    assert set(metrics(finished)) == {f"reports/tiny/runs/pydocs/{run}/seed0/metrics.json" for run in RUNS}
+    of_runs = {f"reports/tiny/runs/pydocs/{run}/seed0/metrics.json" for run in RUNS}
+    assert set(metrics(finished)) == {*of_runs, "reports/tiny/metrics.json"}
+    assert set(json.loads((reports / "metrics.json").read_text())["pydocs"]) == {
+        "wavestack",
+        "transformer",
+        "wavestack lanes=none",
+        "wavestack lanes=wavelet",
+    }
     for run in RUNS:
         folder = reports / "runs" / "pydocs" / run / "seed0"
         assert json.loads((folder / "train.provenance.json").read_text())["command"].startswith("wavestack train pydocs/")

@@ -40,7 +40,6 @@ RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
 SWEEPS = PARAMETERS.profile.studies.lengths.sweeps if PARAMETERS.profile.studies.lengths else []
 STUDIES = PARAMETERS.studies
-COMPARED = compared_runs(PARAMETERS)
 OPENINGS = [path for path in ["reports/openings.csv"] if Path(path).is_file()]  # of test splits: a row more when one was scored
 BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
 ALL_CORES = workflow.resource_settings.cores or 1  # questions such as --rulegraph come without
@@ -87,7 +86,7 @@ def choice_of(wildcards):
 
 
 def results_of(study):
-    """What a study reads: the measures, the timings and the documents of its runs, the choices, or the lengths."""
+    """What a study (or the metrics) reads: the measures, the timings and the documents of its runs, the choices, or the lengths."""
     if study == "lengths":
         return [f"{REPORTS}/profile/{sweep.name}/length{length}.json" for sweep in SWEEPS for length in sweep.lengths]
     if study == "tuning":
@@ -117,9 +116,10 @@ def results_of(study):
         "comparison": PARAMETERS.comparison_runs(),
         "ablation": PARAMETERS.ablation_runs(),
         "sizes": PARAMETERS.sizes_runs(),
+        "metrics": compared_runs(PARAMETERS),
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
-    if study in ("comparison", "ablation"):
+    if study in ("comparison", "ablation", "metrics"):
         results += expand("{data}/runs/{run}/documents.parquet", data=DATA, run=runs)
     if study == "comparison":
         results += expand("{reports}/runs/{run}/slices.csv", reports=REPORTS, run=runs)

@@ -23,7 +23,7 @@ rule profile:
         settings=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).settings,
         fingerprint=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).fingerprint,
     message:
-        "{wildcards.sweep} at length {wildcards.length}"
+        "time and memory at length {wildcards.length}: {wildcards.sweep}"
     shell:
         "wavestack profile {wildcards.sweep} {wildcards.length} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

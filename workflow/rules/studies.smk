@@ -31,8 +31,7 @@ rule study:
 # What `dvc metrics diff` and the gate compare: in git for every profile whose results are.
 rule metrics:
     input:
-        expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=COMPARED, file=["metrics.json", "train.timing.json"]),
-        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=COMPARED),
+        lambda w: results_of("metrics"),
     output:
         metrics=f"{REPORTS}/metrics.json",
         losses=f"{REPORTS}/losses.csv",

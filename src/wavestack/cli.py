@@ -220,18 +220,24 @@ def evaluate(
     tokens: Tokens,
     data: Data,
     reports: Reports,
+    log: Annotated[
+        Path | None, typer.Option(help="Table of finished runs, which only grows; where it is not given none gets a row.")
+    ] = None,
     params: Profile = QUICK,
     override: Overrides = [],
     fingerprint: Fingerprint = "",
 ) -> None:
     """Score a trained run on the whole validation split."""
     from wavestack.evaluation.run import evaluate_run
+    from wavestack.experiments import record
 
     parameters = load(params, override)
     chosen = parameters.run(run)
     inputs = [tokens / "manifest.json", data / "best.json"]
     with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs):
         evaluate_run(parameters, chosen, tokens, data, reports)
+    if log is not None:
+        record(log, parameters.name, chosen, reports)
 
 
 @app.command()

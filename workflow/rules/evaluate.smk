@@ -41,7 +41,7 @@ rule evaluate:
         "evaluate {params.run}"
     shell:
         "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
-        " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
+        " --log reports/experiments.csv --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
 # Wanted by the target `test` alone, once specs are frozen.

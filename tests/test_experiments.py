@@ -52,10 +52,9 @@ def test_a_row_says_what_was_run_and_what_came_out(results):
     record(log, "smoke", RUN, results)
     (row,) = pandas.read_csv(log).to_dict("records")
     assert tuple(row) == COLUMNS
-    assert {key: row[key] for key in ("profile", "spec", "variant", "seed", "nats_per_token", "learning_rate", "seconds", "fingerprint")} == {
-        "profile": "smoke", "spec": "wavestack", "variant": "lr=0.01", "seed": 3, "nats_per_token": 4.5, "learning_rate": 0.01, "seconds": 2.5,
-        "fingerprint": "abc",
-    }  # fmt: skip
+    said = {"profile": "smoke", "spec": "wavestack", "variant": "lr=0.01", "seed": 3, "nats_per_token": 4.5, "learning_rate": 0.01}
+    assert {key: row[key] for key in said} == said
+    assert (row["seconds"], row["fingerprint"]) == (2.5, "abc")
     assert len(row["commit"]) == 40
     assert row["cores"] >= 1
 

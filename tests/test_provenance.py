@@ -81,7 +81,7 @@ def test_a_step_s_fingerprint_is_of_what_it_reads():
             "tokens": [steps.tokens(p, "pydocs") for p in (plain, other)],
             "train": [steps.train(p, run) for p in (plain, other)],
             "evaluate": [steps.evaluate(p, run) for p in (plain, other)],
-            "length": [steps.length(p, 64) for p in (plain, other)],
+            "length": [steps.length(p, "training-cpu-float32-tokens256", 64) for p in (plain, other)],
         }
         return {name for name, (a, b) in pairs.items() if a.fingerprint != b.fingerprint}
 

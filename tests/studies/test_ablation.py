@@ -9,14 +9,14 @@ from wavestack.studies.ablation import write_ablation
 
 
 def test_ablation_names_the_lanes_of_every_subset(tmp_path):
-    parameters = load("params/smoke.yaml", ["studies.ablation.lanes=[fourier, recall, wavelet]"])
+    parameters = load("params/smoke.yaml", ["studies.ablation.lanes=[fourier, lookup, recall, wavelet]"])
     for run in parameters.ablation_runs():
         result(tmp_path, run, 3.0)
     found = {row["variant"]: row["lanes"] for row in write_ablation(parameters, tmp_path, tmp_path)["means"]}
-    assert len(found) == 8
+    assert len(found) == 16
     assert found["lanes=none"] == []
     assert found["lanes=recall+wavelet"] == ["recall", "wavelet"]
-    assert found["base"] == ["fourier", "recall", "wavelet"]
+    assert found["base"] == ["fourier", "lookup", "recall", "wavelet"]
 
 
 SAVED = {"fourier": 0.1, "recall": 0.3, "wavelet": 0.2}

@@ -200,6 +200,7 @@ def test_heavy_results_that_are_missing_are_made_again(finished):
         shutil.move(finished / "aside", finished / "data" / "tiny")
 
 
+@pytest.mark.nightly
 def test_one_core_and_a_killed_training_give_the_same_metrics_as_two(finished, tmp_path):
     """One core, a training SIGKILLed in the middle: the workflow fails, is called again, resumes it, and ends with the same bytes."""
     project = copy_of_the_project(tmp_path / "one-core")

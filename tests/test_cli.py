@@ -67,7 +67,6 @@ def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts():
         (["train", "pydocs/wavestak/tiny/base/seed0"], "unknown spec 'wavestak'; did you mean 'wavestack'?"),
         (["train", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
         (["evaluate", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
-        (["open-test", "pydocs/wavestack/tiny/base/seed0", "--log", "openings.csv"], "manifest.json does not exist"),
         (["complementarity", "pydocs/wavestack/tiny/base/seed0"], "best.json does not exist"),
     ],
 )
@@ -280,3 +279,21 @@ def test_a_reader_that_goes_away_is_no_traceback(trained):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=100)
     assert len(done.stdout) > 10
     assert done.stderr == ""
+
+
+def test_a_test_split_that_is_not_there_is_one_message(tmp_path):
+    """Where code has uncommitted changes that is said instead."""
+    folders = [
+        "--tokens",
+        tmp_path / "tokens",
+        "--data",
+        tmp_path / "data",
+        "--reports",
+        tmp_path / "reports",
+        "--log",
+        tmp_path / "log.csv",
+    ]
+    done = wavestack("open-test", "pydocs/wavestack/tiny/base/seed0", *folders, "--params", "params/smoke.yaml")
+    said = ("manifest.json does not exist", "code or parameters have uncommitted changes")
+    assert (done.returncode, any(message in done.stderr for message in said)) == (1, True)
+    assert "Traceback" not in done.stderr

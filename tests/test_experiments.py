@@ -9,6 +9,7 @@ import pytest
 from wavestack.artifacts import write_json
 from wavestack.experiments import COLUMNS, record
 from wavestack.params import Run
+from wavestack.report.experiments import write_experiments
 
 RUN = Run("pydocs", "wavestack", "tiny", "lr=0.01", 3)
 WRITER = """
@@ -72,3 +73,18 @@ def test_a_missing_result_adds_nothing(results):
     with pytest.raises(ValueError, match=r"train.timing.json does not exist"):
         record(results / "experiments.csv", "smoke", RUN, results)
     assert not (results / "experiments.csv").exists()
+
+
+def test_the_page_shows_every_row_the_newest_first(results):
+    log, page = results / "experiments.csv", results / "experiments.html"
+    with pytest.raises(ValueError, match=r"experiments.csv does not exist"):
+        write_experiments(log, page)
+    for name in ("first", "<b>second</b>"):
+        record(log, name, RUN, results)
+    runs = pandas.read_csv(log)
+    runs["finished"] = ["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]
+    runs.to_csv(log, index=False)
+    assert write_experiments(log, page) == 2
+    text = page.read_text()
+    assert 0 < text.index("&lt;b&gt;second") < text.index("<td>first</td>")
+    assert "<td>4.5</td>" in text

@@ -437,6 +437,17 @@ def gate(
 
 
 @app.command()
+def experiments(
+    log: Annotated[Path, typer.Option(help="Table of finished runs.")] = Path("reports/experiments.csv"),
+    page: Annotated[Path, typer.Option(help="The page to write.")] = Path("reports/experiments.html"),
+) -> None:
+    """Show all finished runs on a page, the newest first."""
+    from wavestack.report.experiments import write_experiments
+
+    print(f"{page}: {write_experiments(log, page)} runs")
+
+
+@app.command()
 def findings(reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
     """Say what the studies and the benchmarks say of every published claim."""
     from wavestack.studies.findings import write_findings

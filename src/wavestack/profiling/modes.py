@@ -43,28 +43,25 @@ def _training(model: LanguageModel, tokens: Tensor, precision: str, compile: boo
     return Call(step, _nothing, tokens.shape[1] - 1, lambda: (tokens, optimizer.state_dict()))
 
 
-def _forward(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
+def _whole(model: LanguageModel, read: Callable[[Tensor], Any], tokens: Tensor, precision: str, compile: bool) -> Call:
+    """Whole sequences read without gradients."""
     model.eval()
-    forward = torch.compile(model) if compile else model
+    read = torch.compile(read) if compile else read
 
     @torch.inference_mode()
     def call() -> None:
         with autocast(tokens.device.type, precision):
-            forward(tokens[:, :-1])
+            read(tokens[:, :-1])
 
     return Call(call, _nothing, tokens.shape[1] - 1, lambda: tokens)
+
+
+def _forward(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
+    return _whole(model, model, tokens, precision, compile)
 
 
 def _prefill(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
-    model.eval()
-    prefill = torch.compile(model.prefill) if compile else model.prefill
-
-    @torch.inference_mode()
-    def call() -> None:
-        with autocast(tokens.device.type, precision):
-            prefill(tokens[:, :-1])
-
-    return Call(call, _nothing, tokens.shape[1] - 1, lambda: tokens)
+    return _whole(model, model.prefill, tokens, precision, compile)
 
 
 def _decode(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from wavestack.lanes.recall import Recall, recall
+import wavestack.lanes.recall
+from wavestack.lanes.recall import CHUNK, Recall, recall
 
 
 def write_and_ask(replace: bool) -> torch.Tensor:
@@ -10,11 +12,12 @@ def write_and_ask(replace: bool) -> torch.Tensor:
     queries = torch.eye(2)[[0, 0, 1, 0, 1]]
     rate = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
     y, _ = recall(
-        queries.view(1, 1, 5, 2),
-        keys.view(1, 1, 5, 2),
-        values.view(1, 1, 5, 1),
-        torch.zeros(1, 1, 5),
-        rate.view(1, 1, 5),
+        torch.stack([keys, queries], 1).view(1, 5, 2, 1, 2),
+        values.view(1, 5, 1, 1),
+        torch.zeros(1, 5, 1),
+        rate.view(1, 5, 1),
+        torch.zeros(1),
+        torch.zeros(1, 0, 1, 2),
         torch.zeros(1, 1, 2, 1),
         replace,
     )
@@ -45,3 +48,23 @@ def test_it_hears_what_followed_the_last_time():
     torch.testing.assert_close(y.flatten(), torch.tensor([0.0, 0, 0, 2, 3, 4]))
     asked = torch.cat([torch.eye(3)[[0]], torch.zeros(1, 3)], -1)[None]  # A again, which writes 0 under C
     torch.testing.assert_close(lane(asked, state)[0].flatten(), torch.tensor([5.0]))
+
+
+@pytest.mark.parametrize("queries", ["shared", "own"])
+def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkeypatch):
+    """A key that comes late, and its gradient, cross from one part into the next."""
+    torch.manual_seed(0)
+    lane = Recall(4, 1024, features=3, heads=2, queries=queries)
+    x = torch.randn(2, 5 * CHUNK + 7, lane.inputs)
+
+    def gradients(together: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(wavestack.lanes.recall, "TOGETHER", together)
+        inputs = x.clone().requires_grad_()
+        y, state = lane(inputs)
+        (y.square().sum() + state.memory.sum()).backward()
+        found = [y.detach(), inputs.grad, *(parameter.grad for parameter in lane.parameters())]
+        lane.zero_grad()
+        return found
+
+    for found, expected in zip(gradients(1), gradients(100), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from wavestack.models.gating import TOKENS, gated, normed, opened
+from wavestack.lanes.norm import TOKENS
+from wavestack.models.gating import gated, normed, opened
 
 LENGTHS = [1, TOKENS // 2 + 3, 2 * TOKENS + 1]  # two rows: from less than one part to a cut fifth
 

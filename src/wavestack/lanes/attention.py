@@ -144,9 +144,10 @@ class Attention(Lane):
                 f"attention: position {end - 1} is beyond its context of {self.context}; "
                 "shorten the input, train with a larger context, or use a window"
             )
-        q, k, v = x.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # B x heads x S x width
+        q, k, v = x.view(batch, length, 3, self.heads, -1).unbind(2)  # B x S x heads x width
+        q, k, v = (tensor.transpose(1, 2) for tensor in (self.query_norm(q), self.key_norm(k), v))  # B x heads x S x width
         angles = rotary_angles(position, end, self.head_width, x.device) if self.table is None else self.table[position:end]
-        q, k = rotate(self.query_norm(q), angles), rotate(self.key_norm(k), angles)
+        q, k = rotate(q, angles), rotate(k, angles)
         past, room = 0, None
         if state is not None:
             past = state.keys.shape[2]

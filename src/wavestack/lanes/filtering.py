@@ -55,19 +55,22 @@ class _FewTaps(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)  # whoever calls backward inside of it
     def backward(ctx, dy: Tensor):
         x, taps, past = ctx.saved_tensors
-        dx, dtaps, dpast = torch.empty_like(dy), torch.zeros_like(taps), torch.zeros_like(past)
+        dx, dpast = torch.empty_like(dy), torch.zeros_like(past)
+        rows, start, end = next(_pieces(x))  # as large as any
+        products = x.new_zeros(len(taps), *x[rows, start:end].shape)  # of the gradient and the inputs before it, summed over pieces
         for rows, start, end in _pieces(x):
             d = dy[rows, start:end]
             if ctx.silu:
                 d = torch.ops.aten.silu_backward(d, _shifted_sum(x, taps, past, rows, start, end, out=torch.empty_like(d)))
             torch.mul(d, taps[0], out=dx[rows, start:end])
-            dtaps[0] += (d * x[rows, start:end]).sum((0, 1))
+            piece = products[:, : d.shape[0], : d.shape[1]]
+            piece[0].addcmul_(d, x[rows, start:end])
             for k in range(1, len(taps)):
                 inputs, gradients = _before(x, past, rows, start, end, k), _before(dx, dpast, rows, start, end, k)
                 for (places, near), (_, dnear) in zip(inputs, gradients, strict=True):
-                    dtaps[k] += (d[:, places] * near).sum((0, 1))
+                    piece[k, :, places].addcmul_(d[:, places], near)
                     dnear.addcmul_(d[:, places], taps[k])
-        return dx, dtaps, dpast, None
+        return dx, products.sum((1, 2)), dpast, None
 
 
 def _pieces(x: Tensor) -> Iterator[tuple[slice, int, int]]:

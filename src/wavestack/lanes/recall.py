@@ -16,7 +16,6 @@ late is the shift of H3 (Fu et al. 2022, arXiv:2212.14052). Two layers of attent
 as an induction head (Olsson et al. 2022, arXiv:2209.11895).
 """
 
-from collections.abc import Iterator
 from math import log
 from typing import Annotated, Literal, NamedTuple
 
@@ -28,162 +27,225 @@ from torch.nn import functional
 from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 64  # positions
-TOGETHER = 64  # chunks that are worked on at a time on the CPU
+TOGETHER = 32  # chunks that are worked on at a time on the CPU
+SHORTEST = 1e-12  # addresses that are shorter have no direction
 
 
-def recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, memory: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
-    """What the queries recall of the values that were written under keys, in chunks: matrix products, and two small ones a chunk in turn.
+def recall(
+    addresses: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, own: Tensor, late: Tensor, memory: Tensor, replace: bool
+) -> tuple[Tensor, Tensor]:
+    """What each position recalls of the values that were written before it, in chunks: matrix products, and two small ones a chunk in turn.
 
-    Inside a chunk let g_i be the product of its decays up to i. What position i writes, u_i, is known from what the ones before it
-    wrote and from the memory M that the chunk finds,
+    With the key k_i that position i writes under and the query q_i, both of length 1, let g_i be the product of its chunk's decays up to i.
+    What position i writes, u_i, is known from what the ones before it wrote and from the memory M that the chunk finds,
 
         u_i = b_i (v_i - g_i k_i . M - sum_{j<i} g_i/g_j <k_i, k_j> u_j),
 
     a triangular system with right-hand sides in v and in k, solved for all chunks at once: u = a - c M.
 
     Args:
-        q, k: B x heads x S x R; k of length 1, or 0.
-        v: B x heads x S x P.
-        log_decay, rate: B x heads x S.
+        addresses: B x S x (1 or 2) x heads x R, of any length. One is the query, and the key of the position after it; two are key and
+            query.
+        v: B x S x heads x P.
+        log_decay, rate: B x S x heads.
+        own: heads, how much of its own value a position hears.
+        late: B x (1 or 0) x heads x R, the first position's key, if keys come late; of length 1, or 0 for none.
         memory: B x heads x R x P, what the past left.
         replace: the delta rule, or else mere addition.
 
     Returns:
-        B x heads x S x P, and the memory after the last position.
+        B x S x heads x P, and the memory after the last position.
     """
-    batch, _, length, _ = q.shape
-    chunk = min(CHUNK, length)
-    behind = -length % chunk
-    if behind:  # padded positions write nothing and forget nothing
-        q, k, v = (functional.pad(tensor, (0, 0, 0, behind)) for tensor in (q, k, v))
-        log_decay, rate = (functional.pad(tensor, (0, behind)) for tensor in (log_decay, rate))
-    arguments = (tensor.flatten(0, 1).unflatten(1, (-1, chunk)) for tensor in (q, k, v, log_decay, rate[..., None]))
-    y, memory = _Recall.apply(*arguments, memory.flatten(0, 1), replace)
-    return y.flatten(1, 2)[:, :length].unflatten(0, (batch, -1)), memory.unflatten(0, (batch, -1))
+    return _Recall.apply(addresses, v, log_decay, rate, own, late, memory, replace)
 
 
 class _Recall(torch.autograd.Function):
-    """`recall` over whole chunks: N chunks of C positions, and G sequences, one for each row and head.
+    """`recall`, on the CPU some chunks at a time, which stay in the cache: M = n G matrices for n chunks of G sequences (a row and a head).
 
-    On the CPU some chunks at a time, so that their C x C matrices stay in the cache. Kept for backward: the arguments, what was written,
-    and the memory that each chunk found.
+    Kept for backward: the arguments, what was written, and the memory that each chunk found. The rest is made again.
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, memory: Tensor, replace: bool):
-        """q, k: G x N x C x R; v: G x N x C x P; log_decay: G x N x C; rate: G x N x C x 1; memory: G x R x P."""
-        y, written = torch.empty_like(v), torch.empty_like(v)
-        before = v.new_empty(*v.shape[:2], *memory.shape[1:])  # G x N x R x P
-        for part in _parts(q, k, v, log_decay, rate, y, written, before):
-            memory = _recall(part[:5], memory, replace, part[5:])
-        ctx.save_for_backward(q, k, v, log_decay, rate, written, before)
+    def forward(ctx, addresses, v, log_decay, rate, own, late, memory, replace):
+        batch, length, _, heads, features = addresses.shape
+        chunk = min(CHUNK, length)
+        chunks, sequences = -(-length // chunk), batch * heads
+        y = torch.empty_like(v, memory_format=torch.contiguous_format)
+        written = v.new_empty(chunks, sequences, chunk, v.shape[-1])
+        memories = v.new_empty(chunks + 1, sequences, features, v.shape[-1])
+        memories[0] = memory.flatten(0, 1)
+        for places, part in _parts(length, chunk, sequences, v.device.type):
+            q, k, values = _read(addresses, late, v, part, chunk)[:3]
+            decays = _chunked(log_decay[:, part, :, None], chunk), _chunked(rate[:, part, :, None], chunk)
+            heard = _recall(q, k, values, *decays, memories[places.start : places.stop + 1], written[places], replace)
+            heard = _in_order(heard, batch, heads)[:, : y[:, part].shape[1]]
+            torch.addcmul(heard, v[:, part], own[:, None], out=y[:, part])
+        ctx.save_for_backward(addresses, v, log_decay, rate, own, late, written, memories)
         ctx.replace = replace
-        return y, memory
+        return y, memories[-1].unflatten(0, (batch, heads)).clone()
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)  # whoever calls backward inside of it
-    def backward(ctx, dy: Tensor, d_memory: Tensor):
-        saved = ctx.saved_tensors
-        gradients = [torch.empty_like(argument) for argument in saved[:5]]
-        for part in reversed(list(_parts(*saved, dy, *gradients))):
-            d_memory = _recall_backward(part[:8], d_memory, ctx.replace, part[8:])
-        return *gradients, d_memory, None
+    def backward(ctx, dy, d_memory):
+        addresses, v, log_decay, rate, own, late, written, memories = ctx.saved_tensors
+        batch, length, _, heads, _ = addresses.shape
+        chunk = written.shape[2]
+        d_addresses, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (addresses, v))
+        d_log_decay, d_rate, d_own = torch.empty_like(log_decay), torch.empty_like(rate), torch.zeros_like(own)
+        d_memory, d_late = d_memory.flatten(0, 1), torch.zeros_like(late)
+        for places, part in reversed(_parts(length, chunk, batch * heads, v.device.type)):
+            q, k, values, directions, lengths = _read(addresses, late, v, part, chunk)
+            decays = _chunked(log_decay[:, part, :, None], chunk), _chunked(rate[:, part, :, None], chunk)
+            heard = _chunked(dy[:, part], chunk)
+            found = memories[places.start : places.stop + 1]
+            *gradients, d_memory = _recall_backward(q, k, values, *decays, found, written[places], heard, d_memory, ctx.replace)
+            size = directions.shape[1]
+            dq, dk, d_values, d_decays, d_rates = (_in_order(gradient, batch, heads)[:, :size] for gradient in gradients)
+            torch.addcmul(d_values, dy[:, part], own[:, None], out=dv[:, part])
+            d_own += (dy[:, part] * v[:, part]).sum((0, 1, 3))
+            d_log_decay[:, part], d_rate[:, part] = d_decays[..., 0], d_rates[..., 0]
+            dk = torch.cat([dk, d_late], 1)
+            d_late, dk = dk.split([late.shape[1], size], 1)  # the first key, if keys come late, is the address of the position before
+            d = (dq + dk)[:, :, None] if late.shape[1] else torch.stack([dk, dq], 2)  # of the directions
+            along = (d * directions).sum(-1, keepdim=True)
+            torch.div(d.addcmul_(directions, along, value=-1), lengths, out=d_addresses[:, part])
+        return d_addresses, dv, d_log_decay, d_rate, d_own, d_late, d_memory.unflatten(0, (batch, heads)), None
 
 
-def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of tensors of G x N x ..., of so many chunks that there are about `TOGETHER` of them."""
-    sequences, chunks = tensors[0].shape[:2]
-    together = max(1, TOGETHER // sequences) if tensors[0].device.type == "cpu" else chunks
-    return zip(*(tensor.split(together, 1) for tensor in tensors), strict=True)
+def _parts(length: int, chunk: int, sequences: int, device: str) -> list[tuple[slice, slice]]:
+    """Places of chunks that are worked on together, and of their positions."""
+    chunks = -(-length // chunk)
+    together = max(1, TOGETHER // sequences) if device == "cpu" else chunks
+    places = [slice(start, min(start + together, chunks)) for start in range(0, chunks, together)]
+    return [(place, slice(place.start * chunk, min(place.stop * chunk, length))) for place in places]
 
 
-def _recall(arguments: tuple[Tensor, ...], memory: Tensor, replace: bool, results: tuple[Tensor, ...]) -> Tensor:
-    """Fill what the queries recall, what is written, and the memory before each chunk; give the memory after them."""
-    (q, k, v, log_decay, rate), (y, written, before) = arguments, results
-    decay, g, to_end = _decays(log_decay, q.dtype)
-    ends = (to_end * k).mT
+def _read(addresses: Tensor, late: Tensor, v: Tensor, part: slice, chunk: int) -> tuple[Tensor, ...]:
+    """Queries and keys (M x C x R) and values (M x C x P) of a part; its addresses' directions (B x s x (1 or 2) x heads x R), lengths."""
+    lengths = torch.linalg.vector_norm(addresses[:, part], dim=-1, keepdim=True).clamp_min_(SHORTEST)
+    directions = addresses[:, part] / lengths
+    keys, queries = directions[:, :, 0], directions[:, :, -1]
+    if late.shape[1]:
+        if part.start:
+            late = functional.normalize(addresses[:, part.start - 1 : part.start, 0], dim=-1, eps=SHORTEST)
+        keys = torch.cat([late, keys[:, :-1]], 1)
+    return _chunked(queries, chunk), _chunked(keys, chunk), _chunked(v[:, part], chunk), directions, lengths
+
+
+def _chunked(x: Tensor, chunk: int) -> Tensor:
+    """M x C x W, the sequences of a chunk side by side, from B x s x heads x W. Padded positions write nothing and forget nothing."""
+    behind = -x.shape[1] % chunk
+    x = functional.pad(x, (0, 0, 0, 0, 0, behind)) if behind else x  # which would copy it for nothing, too
+    return x.unflatten(1, (-1, chunk)).permute(1, 0, 3, 2, 4).contiguous().flatten(0, 2)
+
+
+def _in_order(x: Tensor, batch: int, heads: int) -> Tensor:
+    """B x nC x heads x W from M x C x W."""
+    return x.unflatten(0, (-1, batch, heads)).permute(1, 0, 3, 2, 4).flatten(1, 2)
+
+
+def _recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, memories: Tensor, written: Tensor, replace: bool) -> Tensor:
+    """What the queries recall, M x C x P. Fills what is written (n x G x C x P), and the memories after each chunk behind the first one."""
+    chunks, sequences, _, width = written.shape
+    decay, g, to_end = _decays(log_decay)
     if replace:
-        finds = rate * g * k
-        system = (k @ k.mT).mul_(decay).mul_(rate)  # its diagonal and what is above it are not looked at
-        solved = torch.linalg.solve_triangular(system, torch.cat([v * rate, finds], -1), upper=False, unitriangular=True)
-        finds = solved[..., v.shape[-1] :]
-        written.copy_(solved[..., : v.shape[-1]])
+        system = torch.bmm(k, k.mT).mul_(decay).mul_(rate)  # its diagonal and what is above it are not looked at
+        solved = _solved(system, torch.cat([v * rate, rate * g * k], -1), upper=False)
+        written.flatten(0, 1).copy_(solved[..., :width])
+        finds = solved[..., width:].unflatten(0, (chunks, sequences))
     else:
-        torch.mul(v, rate, out=written)
-    g_end = g[..., -1:, :]
-    for chunk in range(v.shape[1]):
-        before[:, chunk] = memory
+        torch.mul(v, rate, out=written.flatten(0, 1))
+    ends, g_end = (to_end * k).unflatten(0, (chunks, sequences)).mT, g[:, -1:].unflatten(0, (chunks, sequences))
+    for chunk in range(chunks):
         if replace:
-            written[:, chunk].baddbmm_(finds[:, chunk], memory, alpha=-1)
-        memory = torch.baddbmm(g_end[:, chunk] * memory, ends[:, chunk], written[:, chunk])
-    torch.matmul((q @ k.mT).mul_(decay), written, out=y)
-    y += (g * q) @ before
-    return memory
+            written[chunk].baddbmm_(finds[chunk], memories[chunk], alpha=-1)
+        torch.mul(memories[chunk], g_end[chunk], out=memories[chunk + 1])
+        memories[chunk + 1].baddbmm_(ends[chunk], written[chunk])
+    heard = torch.bmm(q, memories[:-1].flatten(0, 1)).mul_(g)
+    return heard.baddbmm_(torch.bmm(q, k.mT).mul_(decay), written.flatten(0, 1))
 
 
-def _recall_backward(saved: tuple[Tensor, ...], d_memory: Tensor, replace: bool, gradients: tuple[Tensor, ...]) -> Tensor:
-    """Fill the gradients of q, k, v, log_decay and rate, and give that of the memory before them. `d_x` is the gradient of x.
+def _recall_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor,
+    rate: Tensor,
+    memories: Tensor,
+    written: Tensor,
+    dy: Tensor,
+    d_memory: Tensor,
+    replace: bool,
+) -> tuple[Tensor, ...]:
+    """The gradients of q, k, v, log_decay and rate, and that of the memory before them. `d_x` is the gradient of x.
 
     From the last chunk to the first, since a write is worth what the memory after it is worth.
     """
-    q, k, v, log_decay, rate, written, before, dy = saved
-    decay, g, to_end = _decays(log_decay, q.dtype)
-    products = q @ k.mT
-    reads, ends = (g * q).mT, to_end * k
-    d_written = (products * decay).mT @ dy  # what its own chunk hears of it
+    chunks, sequences, _, width = written.shape
+    by_chunk = (chunks, sequences)
+    decay, g, to_end = _decays(log_decay)
+    products = torch.bmm(q, k.mT)
+    d_written = torch.bmm((products * decay).mT, dy)  # what its own chunk hears of it
+    ends = to_end * k
     if replace:
-        alike = (k @ k.mT).mul_(decay)
-        finds = (rate * g * k).mT
-        solved = torch.linalg.solve_triangular((alike * rate).mT, torch.cat([d_written, ends], -1), upper=True, unitriangular=True)
-        d_written, ends = solved.split([v.shape[-1], k.shape[-1]], -1)
-    g_end, d_after = g[..., -1:, :], torch.empty_like(before)
-    for chunk in reversed(range(v.shape[1])):
-        d_after[:, chunk] = d_memory  # of the memory after each chunk
-        d_written[:, chunk].baddbmm_(ends[:, chunk], d_memory)  # of the system's right-hand side, now
-        d_memory = torch.baddbmm(g_end[:, chunk] * d_memory, reads[:, chunk], dy[:, chunk])
+        alike = torch.bmm(k, k.mT).mul_(decay)
+        solved = _solved((alike * rate).mT, torch.cat([d_written, ends], -1), upper=True)
+        d_written, ends = solved[..., :width].contiguous(), solved[..., width:]
+        finds = (rate * g * k).unflatten(0, by_chunk).mT
+    d_written, ends, reads, heard = (x.unflatten(0, by_chunk) for x in (d_written, ends, g * q, dy))
+    g_end, d_memories = g[:, -1:].unflatten(0, by_chunk), torch.empty_like(memories)
+    d_memories[-1] = d_memory
+    for chunk in reversed(range(chunks)):
+        d_written[chunk].baddbmm_(ends[chunk], d_memories[chunk + 1])  # of the system's right-hand side, now
+        torch.mul(d_memories[chunk + 1], g_end[chunk], out=d_memories[chunk])
+        d_memories[chunk].baddbmm_(reads[chunk].mT, heard[chunk])
         if replace:
-            d_memory.baddbmm_(finds[:, chunk], d_written[:, chunk], alpha=-1)
+            d_memories[chunk].baddbmm_(finds[chunk], d_written[chunk], alpha=-1)
 
-    d_read, d_kept = (dy @ before.mT).mul_(g), (written @ d_after.mT).mul_(to_end)  # of q in reads and of k in ends, G x N x C x R
-    d_products = (dy @ written.mT).mul_(decay)  # of <q_i, k_j>
-    ratios = products.mul_(d_products)  # of log(g_i / g_j)
-    dq, dk, dv, d_log_decay, d_rate = gradients
-    torch.add(d_products @ k, d_read, out=dq)
-    torch.add(d_products.mT @ q, d_kept, out=dk)
-    torch.mul(d_written, rate, out=dv)
+    before, d_after = memories[:-1].flatten(0, 1), d_memories[1:].flatten(0, 1)
+    written, d_written = written.flatten(0, 1), d_written.flatten(0, 1)
+    d_read = torch.bmm(dy, before.mT).mul_(g)  # of q in reads, M x C x R
+    d_kept = torch.bmm(written, d_after.mT).mul_(to_end)  # of k in ends
     at_end = (k * d_kept).sum(-1)
     d_log_g = (q * d_read).sum(-1) - at_end
-    d_log_g[..., -1] += at_end.sum(-1) + g_end[..., 0, 0] * (before * d_after).sum((-2, -1))
-    torch.sum(d_written * v, -1, keepdim=True, out=d_rate)
+    d_log_g[:, -1] += at_end.sum(-1) + g[:, -1, 0] * (before * d_after).sum((-2, -1))
+    d_products = torch.bmm(dy, written.mT).mul_(decay)  # of <q_i, k_j>
+    ratios = products.mul_(d_products)  # of log(g_i / g_j)
+    dq, dk = d_read.baddbmm_(d_products, k), d_kept.baddbmm_(d_products.mT, q)
+    d_rate = (d_written * v).sum(-1, keepdim=True)
     if replace:
-        d_system = (d_written @ written.mT).tril_(-1).neg_()
-        d_found = (d_written @ before.mT).mul_(-g)  # of rate * k in finds
+        d_system = torch.bmm(d_written, written.mT).tril_(-1).neg_()
+        d_found = torch.bmm(d_written, before.mT).mul_(-g)  # of rate * k in finds
         found = (k * d_found).sum(-1, keepdim=True)
         d_rate += (d_system * alike).sum(-1, keepdim=True) + found
         d_log_g += (rate * found)[..., 0]
         d_system *= rate
         ratios.addcmul_(d_system, alike)
         d_system *= decay  # of <k_i, k_j>
-        dk += (d_system + d_system.mT) @ k
-        dk.addcmul_(d_found, rate)
+        dk.baddbmm_(d_system + d_system.mT, k).addcmul_(d_found, rate)
     d_log_g += ratios.sum(-1) - ratios.sum(-2)
-    d_log_decay.copy_(d_log_g.flip(-1).cumsum(-1).flip(-1))
-    return d_memory
+    d_log_decay = d_log_g.flip(-1).cumsum(-1).flip(-1)[..., None]
+    return dq, dk, d_written.mul_(rate), d_log_decay, d_rate, d_memories[0]
 
 
-def _decays(log_decay: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """g_i / g_j for j <= i, or else 0 (G x N x C x C); g_i, and g_C / g_i (G x N x C x 1)."""
+def _solved(system: Tensor, right: Tensor, upper: bool) -> Tensor:
+    """The solution of triangular systems whose diagonal is 1, turned on its side, as LAPACK wants it: it goes by columns, these by rows."""
+    return torch.linalg.solve_triangular(system.mT, right.mT, upper=not upper, left=False, unitriangular=True).mT
+
+
+def _decays(log_decay: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """g_i / g_j for j <= i, or else 0 (M x C x C); g_i, and g_C / g_i (M x C x 1); from M x C x 1."""
     # summed in float64, since one strong decay would leave the differences of the others no digits
-    log_g = log_decay.double().cumsum(-1)  # G x N x C
-    decay = (log_g[..., :, None] - log_g[..., None, :]).to(dtype)
+    log_g = log_decay.double().cumsum(1)  # M x C x 1
+    decay = (log_g - log_g.mT).to(log_decay.dtype)
     later = torch.ones(decay.shape[-2:], dtype=torch.bool, device=decay.device).triu(1)
     decay = decay.masked_fill_(later, float("-inf")).exp_()
-    return decay, log_g.exp().to(dtype)[..., None], (log_g[..., -1:] - log_g).exp().to(dtype)[..., None]
+    return decay, log_g.exp().to(log_decay.dtype), (log_g[:, -1:] - log_g).exp().to(log_decay.dtype)
 
 
 class RecallState(NamedTuple):
-    late: Tensor  # B x heads x (0 or 1) x R, the key of the last position, where keys come late
+    late: Tensor  # B x (0 or 1) x heads x R, the key of the last position, where keys come late
     memory: Tensor  # B x heads x R x P; both float32
 
 
@@ -224,21 +286,19 @@ class Recall(Lane):
 
     def forward(self, x: Tensor, state: RecallState | None = None) -> tuple[Tensor, RecallState]:
         with torch.autocast(x.device.type, enabled=False):
-            parts = [self.heads * self.features] * self.addresses + [self.hidden, self.heads, self.heads]
-            *addresses, v, decay, rate = x.float().split(parts, -1)
-            *addresses, v = (
-                tensor.unflatten(-1, (self.heads, -1)).transpose(1, 2) for tensor in (*addresses, v)
-            )  # B x heads x S x (R or P)
-            key, query = (functional.normalize(addresses[place], dim=-1) for place in (0, -1))
-            log_decay = -functional.softplus(decay * self.decay_scale + self.decay_start * self.decay_bias).mT  # B x heads x S
-            rate = torch.sigmoid(rate * self.rate_scale + self.rate_bias).mT
+            parts = [self.addresses * self.heads * self.features, self.hidden, self.heads, self.heads]
+            addresses, v, decay, rate = x.float().split(parts, -1)
+            addresses = addresses.unflatten(-1, (self.addresses, self.heads, -1))  # B x S x (1 or 2) x heads x R
+            v = v.unflatten(-1, (self.heads, -1))  # B x S x heads x P
+            log_decay = -functional.softplus(decay * self.decay_scale + self.decay_start * self.decay_bias)  # B x S x heads
+            rate = torch.sigmoid(rate * self.rate_scale + self.rate_bias)
             if state is None:
                 memory = v.new_zeros(len(v), self.heads, self.features, v.shape[-1])
-                state = RecallState(key.new_zeros(key[:, :, : self.late].shape), memory)
-            keys = torch.cat([state.late, key], 2)
-            y, memory = recall(query, keys[:, :, : key.shape[2]], v, log_decay, rate, state.memory, self.replace)
-            y = y + self.own[:, None, None] * v
-        return y.transpose(1, 2).flatten(2).to(x.dtype), RecallState(keys[:, :, key.shape[2] :], memory)
+                state = RecallState(v.new_zeros(len(v), self.late, self.heads, self.features), memory)
+            y, memory = recall(addresses, v, log_decay, rate, self.own, state.late, state.memory, self.replace)
+            last = addresses[:, addresses.shape[1] - self.late :, 0]
+            late = functional.normalize(last, dim=-1, eps=SHORTEST)
+        return y.flatten(2).to(x.dtype), RecallState(late, memory)
 
     def state_bytes(self, positions: int) -> int:
         return 4 * self.features * (self.late * self.heads + self.hidden)

@@ -61,8 +61,8 @@ class LanesState(NamedTuple):
 def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) -> tuple[Tensor, Tensor, LanesState]:
     """The branches' views of `u` and what opens them, z(u), each B x S x L x W, and the state after the chunk."""
     inputs = [branch.lane.inputs for branch in branches]
-    layers = [branch.inputs for branch in branches] + [branch.z for branch in branches]
-    seen, z = functional.linear(u, torch.cat([layer.weight for layer in layers])).tensor_split([sum(inputs)], -1)
+    seen = functional.linear(u, torch.cat([branch.inputs.weight for branch in branches]))
+    z = functional.linear(u, torch.cat([branch.z.weight for branch in branches]))
     taps = torch.cat([branch.convolution.weight for branch in branches], 1)
     seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered, silu=True)
     views, after = [], []
@@ -71,7 +71,7 @@ def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) ->
         views.append(y)
         after.append(past)
     stacked = torch.stack(views, 2)
-    return stacked, z.reshape(stacked.shape), LanesState(filtered, after)
+    return stacked, z.view(stacked.shape), LanesState(filtered, after)
 
 
 def said(branches: Sequence[Branch], y: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ rule all:
     input:
         f"{REPORTS}/index.html",
         f"{REPORTS}/metrics.json",
-        expand("{data}/runs/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
+        expand("{data}/measures/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
         [f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
         f"{DATA}/budget.met",
 

@@ -66,8 +66,8 @@ def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts():
         (["train", "pydocs/wavestack/tiny/base/seed0", "--fingerprint", "0"], "code or parameters changed after the workflow was started"),
         (["train", "pydocs/wavestak/tiny/base/seed0"], "unknown spec 'wavestak'; did you mean 'wavestack'?"),
         (["train", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
-        (["evaluate", "pydocs/wavestack/tiny/base/seed0"], "manifest.json does not exist"),
-        (["complementarity", "pydocs/wavestack/tiny/base/seed0"], "best.json does not exist"),
+        (["evaluate", "pydocs/wavestack/tiny/base/seed0", "--trained", "nowhere"], "manifest.json does not exist"),
+        (["complementarity", "pydocs/wavestack/tiny/base/seed0", "--trained", "nowhere"], "best.json does not exist"),
     ],
 )
 def test_what_a_user_can_cause_is_one_message(tmp_path, arguments, message):
@@ -286,6 +286,8 @@ def test_a_test_split_that_is_not_there_is_one_message(tmp_path):
     folders = [
         "--tokens",
         tmp_path / "tokens",
+        "--trained",
+        tmp_path / "runs",
         "--data",
         tmp_path / "data",
         "--reports",

@@ -34,6 +34,7 @@ Fingerprint = Annotated[str, typer.Option(help="Refuse to run if code or paramet
 Data = Annotated[Path, typer.Option(help="Folder for heavy results.")]
 Reports = Annotated[Path, typer.Option(help="Folder for light results.")]
 Tokens = Annotated[Path, typer.Option(help="Folder of the corpus's token files.")]
+Trained = Annotated[Path, typer.Option(help="Folder of the run's checkpoints.")]
 QUICK = Path("params/quick.yaml")
 
 
@@ -218,6 +219,7 @@ def choose(
 def evaluate(
     run: str,
     tokens: Tokens,
+    trained: Trained,
     data: Data,
     reports: Reports,
     log: Annotated[
@@ -233,9 +235,9 @@ def evaluate(
 
     parameters = load(params, override)
     chosen = parameters.run(run)
-    inputs = [tokens / "manifest.json", data / "best.json"]
+    inputs = [tokens / "manifest.json", trained / "best.json"]
     with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs):
-        evaluate_run(parameters, chosen, tokens, data, reports)
+        evaluate_run(parameters, chosen, tokens, trained, data, reports)
     if log is not None:
         record(log, parameters.name, chosen, reports)
 
@@ -244,6 +246,7 @@ def evaluate(
 def open_test(
     run: str,
     tokens: Tokens,
+    trained: Trained,
     data: Data,
     reports: Reports,
     log: Annotated[Path, typer.Option(help="Table of all openings, which only grows.")] = Path("reports/openings.csv"),
@@ -257,9 +260,9 @@ def open_test(
     parameters = load(params, override)
     chosen = parameters.run(run)
     step = steps.open_test(parameters, chosen)
-    inputs = [tokens / "manifest.json", data / "best.json"]
+    inputs = [tokens / "manifest.json", trained / "best.json"]
     with _step("test", step, fingerprint, reports, inputs):
-        open_test_split(parameters, chosen, tokens, data, reports, log, step.fingerprint)
+        open_test_split(parameters, chosen, tokens, trained, data, reports, log, step.fingerprint)
     times, models = openings.count(log, chosen.corpus)
     print(f"test split of {chosen.corpus}: opened {times} times, to {models} models")
 
@@ -268,6 +271,7 @@ def open_test(
 def replay(
     run: str,
     tokens: Tokens,
+    trained: Trained,
     data: Data,
     reports: Reports,
     params: Profile = QUICK,
@@ -281,15 +285,16 @@ def replay(
     chosen = parameters.run(run)
     if parameters.profile.studies.audit is None:
         raise ValueError(f"{params} has no studies.audit; add one to replay the published protocol")
-    inputs = [tokens / "manifest.json", data / "last.json"]
+    inputs = [tokens / "manifest.json", trained / "last.json"]
     with _step("replay", steps.replay(parameters, chosen), fingerprint, reports, inputs):
-        replay_run(parameters, chosen, tokens, data, reports)
+        replay_run(parameters, chosen, tokens, trained, data, reports)
 
 
 @app.command()
 def complementarity(
     run: str,
     tokens: Tokens,
+    trained: Trained,
     data: Data,
     reports: Reports,
     params: Profile = QUICK,
@@ -303,9 +308,9 @@ def complementarity(
     chosen = parameters.run(run)
     if parameters.profile.studies.complementarity is None:
         raise ValueError(f"{params} has no studies.complementarity; add one to look at the lanes of trained runs")
-    inputs = [tokens / "manifest.json", data / "best.json"]
+    inputs = [tokens / "manifest.json", trained / "best.json"]
     with _step("complementarity", steps.complementarity(parameters, chosen), fingerprint, reports, inputs):
-        measure_complementarity(parameters, chosen, tokens, data, reports)
+        measure_complementarity(parameters, chosen, tokens, trained, data, reports)
 
 
 @app.command()

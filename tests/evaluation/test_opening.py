@@ -18,7 +18,7 @@ def opened(tmp_path, monkeypatch):
 
     def attempt(dirty):
         monkeypatch.setattr(opening, "commit", lambda: {"commit": "abc", "dirty": dirty})
-        open_test(load("params/smoke.yaml"), RUN, tmp_path / "tokens", tmp_path, tmp_path, tmp_path / "openings.csv", "f1")
+        open_test(load("params/smoke.yaml"), RUN, tmp_path / "tokens", *[tmp_path] * 3, tmp_path / "openings.csv", "f1")
 
     return attempt
 

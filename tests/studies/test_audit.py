@@ -39,8 +39,8 @@ def replayed(folder, run, nats, padding, lost=False):
     row = {"document": [0, 1, 2], "text_nats": [10 * nats] * 3, "text_tokens": [10] * 3}
     row |= {"padding_nats": [30 * padding] * 3, "padding_tokens": [30] * 3, "compared_nats": [8 * nats] * 3, "compared_tokens": [8] * 3}
     rows = pandas.concat([pandas.DataFrame(row).assign(split=split) for split in ("valid", "held out")])
-    (folder / "runs" / str(run)).mkdir(parents=True)
-    rows.to_parquet(folder / "runs" / str(run) / "rows.parquet")
+    (folder / "measures" / str(run)).mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(folder / "measures" / str(run) / "rows.parquet")
     write_json(folder / "runs" / str(run) / "replay.json", {"status": "ok", "reason": None, "parameters": 1000})
     status = {"status": "diverged", "reason": "nan"} if lost else {"status": "ok", "reason": None}
     write_json(folder / "runs" / str(run) / "training.json", status)

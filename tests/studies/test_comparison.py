@@ -129,7 +129,7 @@ def test_runs_that_were_scored_on_other_documents_are_refused(tmp_path):
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0)
     documents = pandas.DataFrame({"document": [0, 1], "tokens": [100, 301], "nats": [1.0, 2.0]})
-    documents.to_parquet(tmp_path / "runs/pydocs/transformer/tiny/base/seed1/documents.parquet")
+    documents.to_parquet(tmp_path / "measures/pydocs/transformer/tiny/base/seed1/documents.parquet")
     with pytest.raises(ValueError, match=r"wavestack.* 3 documents of 1,000 tokens .*transformer.*seed1 on 2 of 401; .* are not compared"):
         write_comparison(parameters, tmp_path, tmp_path)
 
@@ -139,7 +139,7 @@ def test_one_document_gives_no_interval(tmp_path):
     for run in parameters.comparison_runs():
         result(tmp_path, run, 3.0)
         one = pandas.DataFrame({"document": [0], "tokens": [100], "nats": [300.0]})
-        one.to_parquet(tmp_path / "runs" / str(run) / "documents.parquet")
+        one.to_parquet(tmp_path / "measures" / str(run) / "documents.parquet")
     result(tmp_path, *parameters.calibration_runs(), 1.0)
     write_calibration(parameters, tmp_path)
     (difference,) = write_comparison(parameters, tmp_path, tmp_path)["differences"]

@@ -16,7 +16,7 @@ def parameters_of(seeds):
 def write_run(folder, run, lost):
     """Three documents of 100, 300 and 600 tokens, of 3 nats a token; without a lane so much more."""
     tokens = [100, 300, 600]
-    where = folder / "runs" / str(run)
+    where = folder / "measures" / str(run)
     where.mkdir(parents=True)
     table = {"document": [0, 1, 2], "tokens": tokens}
     pandas.DataFrame({**table, "nats": [3.0 * n for n in tokens]}).to_parquet(where / "documents.parquet")
@@ -25,7 +25,7 @@ def write_run(folder, run, lost):
     part = {"tokens": 10, "lanes": {"fourier": 0.25 + 0.5 * (run.seed == 1), "recall": 0.5}}
     block = {"names": ["input", "fourier", "recall"], "cka": [[1.0, 0.5 + 0.25 * run.seed], [0.5, 1.0]], "effective_lanes": 2.0 + run.seed}
     block |= {"weights": part, "by_class": [{"class": "digits", **part}], "by_octave": [{"least": 4, **part}]}
-    write_json(where / "complementarity.json", {"lanes": list(lost), "tokens": 10, "blocks": [block]})
+    write_json(folder / "runs" / str(run) / "complementarity.json", {"lanes": list(lost), "tokens": 10, "blocks": [block]})
 
 
 def test_seeds_are_put_together(tmp_path):

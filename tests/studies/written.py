@@ -14,5 +14,6 @@ def result(reports, run, nats, parameters=56_000, tokens=20_480, status="ok"):
         metrics |= {"nats_per_token": nats, "perplexity": math.exp(nats), "bits_per_byte": nats / 2, "word_perplexity": None}
     write_json(reports / "runs" / str(run) / "metrics.json", metrics)
     documents = {"document": [0, 1, 2], "tokens": [100, 300, 600], "nats": [nats * 100, nats * 300, nats * 600]}
-    pandas.DataFrame(documents).to_parquet(reports / "runs" / str(run) / "documents.parquet")
+    (reports / "measures" / str(run)).mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame(documents).to_parquet(reports / "measures" / str(run) / "documents.parquet")
     write_json(reports / "runs" / str(run) / "train.timing.json", {"training": {"seconds": 2.0, "tokens_per_second": 10.0}})

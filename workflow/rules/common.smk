@@ -95,20 +95,20 @@ def results_of(study):
     if study == "audit":
         runs = PARAMETERS.audit_runs()
         return [
-            *expand("{data}/runs/{run}/rows.parquet", data=DATA, run=runs),
+            *expand("{data}/measures/{run}/rows.parquet", data=DATA, run=runs),
             *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["replay.json", "training.json"]),
         ]
     if study == "complementarity":
         runs = PARAMETERS.complementarity_runs()
         return [
-            *expand("{data}/runs/{run}/{file}", data=DATA, run=runs, file=["knockouts.parquet", "documents.parquet"]),
+            *expand("{data}/measures/{run}/{file}", data=DATA, run=runs, file=["knockouts.parquet", "documents.parquet"]),
             *expand("{reports}/runs/{run}/complementarity.json", reports=REPORTS, run=runs),
         ]
     if study == "test":
         runs = PARAMETERS.comparison_runs()
         return [
             *expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["test.json", "train.timing.json"]),
-            *expand("{data}/runs/{run}/test.parquet", data=DATA, run=runs),
+            *expand("{data}/measures/{run}/test.parquet", data=DATA, run=runs),
             *([f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []),
         ]
     runs = {
@@ -120,7 +120,7 @@ def results_of(study):
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
     if study in ("comparison", "ablation", "metrics"):
-        results += expand("{data}/runs/{run}/documents.parquet", data=DATA, run=runs)
+        results += expand("{data}/measures/{run}/documents.parquet", data=DATA, run=runs)
     if study == "comparison":
         results += expand("{reports}/runs/{run}/slices.csv", reports=REPORTS, run=runs)
         results += [f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []

@@ -18,7 +18,7 @@ rule evaluate:
         f"{REPORTS}/runs/{RUN}/training.json",
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
-        documents=f"{DATA}/runs/{RUN}/documents.parquet",
+        documents=f"{DATA}/measures/{RUN}/documents.parquet",
         metrics=f"{REPORTS}/runs/{RUN}/metrics.json",
         slices=f"{REPORTS}/runs/{RUN}/slices.csv",
     log:
@@ -33,6 +33,7 @@ rule evaluate:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
+        trained=f"{DATA}/runs/{RUN}",
         data=subpath(output.documents, parent=True),
         reports=subpath(output.metrics, parent=True),
         settings=lambda w: steps.evaluate(PARAMETERS, run_of(w)).settings,
@@ -40,7 +41,7 @@ rule evaluate:
     message:
         "evaluate {params.run}"
     shell:
-        "wavestack evaluate {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        "wavestack evaluate {params.run} --tokens {params.tokens} --trained {params.trained} --data {params.data} --reports {params.reports}"
         " --log reports/experiments.csv --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
@@ -61,7 +62,7 @@ rule open_test:
         f"{REPORTS}/runs/{RUN}/training.json",
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
-        documents=f"{DATA}/runs/{RUN}/test.parquet",
+        documents=f"{DATA}/measures/{RUN}/test.parquet",
         metrics=f"{REPORTS}/runs/{RUN}/test.json",
     log:
         f"{LOGS}/open_test/{RUN}.log",
@@ -75,6 +76,7 @@ rule open_test:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
+        trained=f"{DATA}/runs/{RUN}",
         data=subpath(output.documents, parent=True),
         reports=subpath(output.metrics, parent=True),
         settings=lambda w: steps.open_test(PARAMETERS, run_of(w)).settings,
@@ -82,7 +84,7 @@ rule open_test:
     message:
         "open the test split to {params.run}"
     shell:
-        "wavestack open-test {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        "wavestack open-test {params.run} --tokens {params.tokens} --trained {params.trained} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
@@ -102,7 +104,7 @@ rule replay:
         ),
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
-        rows=f"{DATA}/runs/{RUN}/rows.parquet",
+        rows=f"{DATA}/measures/{RUN}/rows.parquet",
         summary=f"{REPORTS}/runs/{RUN}/replay.json",
     log:
         f"{LOGS}/replay/{RUN}.log",
@@ -116,6 +118,7 @@ rule replay:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
+        trained=f"{DATA}/runs/{RUN}",
         data=subpath(output.rows, parent=True),
         reports=subpath(output.summary, parent=True),
         settings=lambda w: steps.replay(PARAMETERS, run_of(w)).settings,
@@ -123,7 +126,7 @@ rule replay:
     message:
         "replay {params.run}"
     shell:
-        "wavestack replay {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        "wavestack replay {params.run} --tokens {params.tokens} --trained {params.trained} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 
@@ -144,7 +147,7 @@ rule complementarity:
         f"{DATA}/tokens/{{corpus}}/tokenizer.json",
         tokens=f"{DATA}/tokens/{{corpus}}/manifest.json",
     output:
-        knockouts=f"{DATA}/runs/{RUN}/knockouts.parquet",
+        knockouts=f"{DATA}/measures/{RUN}/knockouts.parquet",
         summary=f"{REPORTS}/runs/{RUN}/complementarity.json",
     log:
         f"{LOGS}/complementarity/{RUN}.log",
@@ -158,6 +161,7 @@ rule complementarity:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
+        trained=f"{DATA}/runs/{RUN}",
         data=subpath(output.knockouts, parent=True),
         reports=subpath(output.summary, parent=True),
         settings=lambda w: steps.complementarity(PARAMETERS, run_of(w)).settings,
@@ -165,5 +169,5 @@ rule complementarity:
     message:
         "complementarity in {params.run}"
     shell:
-        "wavestack complementarity {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        "wavestack complementarity {params.run} --tokens {params.tokens} --trained {params.trained} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

@@ -30,12 +30,13 @@ from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import load_model
 
 
-def measure_complementarity(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path) -> dict[str, Any]:
+def measure_complementarity(parameters: Parameters, run: Run, tokens: Path, trained: Path, data: Path, reports: Path) -> dict[str, Any]:
     """Measure the best checkpoint of a run on the validation split.
 
     Args:
         tokens: folder of the corpus's token files.
-        data: holds the run's `best`; gets `knockouts.parquet`, a row a lane and document: lane, document, tokens, nats.
+        trained: holds the run's `best`.
+        data: gets `knockouts.parquet`, a row a lane and document: lane, document, tokens, nats.
         reports: gets `complementarity.json`.
 
     Returns:
@@ -52,7 +53,7 @@ def measure_complementarity(parameters: Parameters, run: Run, tokens: Path, data
     training = parameters.training(run)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
-    model = load_model(data / "best").to(available(training.device))
+    model = load_model(trained / "best").to(available(training.device))
     if not isinstance(model, WaveStack) or len(model.lanes) < 2:
         raise ValueError(f"{run} has fewer than two lanes, and there is nothing to tell apart; choose a run of more lanes")
     split = TokenFile.open(tokens, "valid")

@@ -81,12 +81,13 @@ def published_loss(losses: pandas.DataFrame, replay: Replay) -> float:
     return replay.scale * float(numpy.mean(means))
 
 
-def replay_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path) -> None:
+def replay_run(parameters: Parameters, run: Run, tokens: Path, trained: Path, data: Path, reports: Path) -> None:
     """Score the last weights of a run, row by row.
 
     Args:
         tokens: folder of the corpus's token files.
-        data: holds the run's `last`; gets `rows.parquet`, rows of the validation split and of what was held out of the train split.
+        trained: holds the run's `last`.
+        data: gets `rows.parquet`, rows of the validation split and of what was held out of the train split.
         reports: gets `replay.json`: status, parameters, and nats a token of the compared text of the validation rows.
 
     Raises:
@@ -98,7 +99,7 @@ def replay_run(parameters: Parameters, run: Run, tokens: Path, data: Path, repor
     training = parameters.training(run)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
-    model = load_model(data / "last").to(available(training.device))
+    model = load_model(trained / "last").to(available(training.device))
     if model.context < audit.tokens:
         raise ValueError(f"{run} has a context of {model.context}, and studies.audit.tokens asks for {audit.tokens}; lower it")
     held_out = _held_out(TokenFile.open(tokens, "train"), training.documents, audit.replay, run.seed)

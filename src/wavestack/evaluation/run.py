@@ -17,19 +17,20 @@ from wavestack.params import Parameters, Run
 from wavestack.training.checkpoint import load_model
 
 
-def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, reports: Path) -> dict[str, Any]:
+def evaluate_run(parameters: Parameters, run: Run, tokens: Path, trained: Path, data: Path, reports: Path) -> dict[str, Any]:
     """Score the best checkpoint of a run on the whole validation split.
 
     Args:
         tokens: folder of the corpus's token files.
-        data: holds the run's `best`; gets `documents.parquet`, a row a document.
+        trained: holds the run's `best`.
+        data: gets `documents.parquet`, a row a document.
         reports: holds the run's `training.json`; gets `metrics.json` and `slices.csv`, deterministic values only.
 
     Returns:
         The content of `metrics.json`. A run that diverged is not scored, and says so.
     """
     split = TokenFile.open(tokens, "valid")
-    metrics, losses, scored = score(parameters, run, split, data, reports)
+    metrics, losses, scored = score(parameters, run, split, trained, reports)
     slices = by_slice(split, scored, TokenFile.open(tokens, "train").counts())
     write_csv(reports / "slices.csv", slices.to_dict("records"), list(slices))
     with written_atomically(data / "documents.parquet") as temporary:
@@ -40,12 +41,12 @@ def evaluate_run(parameters: Parameters, run: Run, tokens: Path, data: Path, rep
 
 
 def score(
-    parameters: Parameters, run: Run, split: TokenFile, data: Path, reports: Path
+    parameters: Parameters, run: Run, split: TokenFile, trained: Path, reports: Path
 ) -> tuple[dict[str, Any], pandas.DataFrame, list[tuple[Window, numpy.ndarray]]]:
     """What is known of the best checkpoint of a run on a split; its losses by document, and by window. Of a run that diverged, none."""
     keep_freed_memory()
     training = read_json(reports / "training.json")
-    model = load_model(data / "best")
+    model = load_model(trained / "best")
     total, non_embedding = model.parameter_counts()
     metrics = {
         "status": training["status"],

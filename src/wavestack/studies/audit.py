@@ -54,7 +54,7 @@ class _Scored:
     def __init__(self, run: Run, data: Path, reports: Path):
         summary = read_json(reports / "runs" / str(run) / "replay.json")
         training = read_json(reports / "runs" / str(run) / "training.json")
-        rows = pandas.read_parquet(data / "runs" / str(run) / "rows.parquet")
+        rows = pandas.read_parquet(data / "measures" / str(run) / "rows.parquet")
         self.valid, self.held_out = (rows[rows["split"] == split] for split in ("valid", "held out"))
         self.parameters = summary["parameters"]
         bad = next((found for found in (training, summary) if found["status"] != "ok"), None)

@@ -57,7 +57,7 @@ def write_complementarity(parameters: Parameters, data: Path, reports: Path) -> 
 
 def _knocked_out(runs: Sequence[Run], lane: str, data: Path) -> numpy.ndarray:
     """Nats of each document without a lane, runs x documents, in the order of the split."""
-    tables = [pandas.read_parquet(data / "runs" / str(run) / "knockouts.parquet") for run in runs]
+    tables = [pandas.read_parquet(data / "measures" / str(run) / "knockouts.parquet") for run in runs]
     return numpy.stack([table[table["lane"] == lane].sort_values("document")["nats"].to_numpy() for table in tables])
 
 

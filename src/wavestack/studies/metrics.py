@@ -55,6 +55,6 @@ def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str
 def _losses(run: Run, data: Path, reports: Path) -> list[dict[str, Any]]:
     if read_json(reports / "runs" / str(run) / "metrics.json")["status"] != "ok":
         return []
-    found = pandas.read_parquet(data / "runs" / str(run) / "documents.parquet").sort_values("document")
+    found = pandas.read_parquet(data / "measures" / str(run) / "documents.parquet").sort_values("document")
     frame = found[["document", "tokens", "nats"]].assign(corpus=run.corpus, model=model_name(run), seed=run.seed)
     return frame.to_dict("records")

@@ -46,7 +46,7 @@ def document_nats(runs: Sequence[Run], data: Path, split: Split = "valid") -> tu
     Raises:
         ValueError: one was scored on other documents than another.
     """
-    scored = [pandas.read_parquet(data / "runs" / str(run) / DOCUMENTS[split]).sort_values("document") for run in runs]
+    scored = [pandas.read_parquet(data / "measures" / str(run) / DOCUMENTS[split]).sort_values("document") for run in runs]
     tokens = scored[0]["tokens"].to_numpy()
     for run, losses in zip(runs, scored, strict=True):
         if list(losses["tokens"]) != list(tokens):

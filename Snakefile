@@ -24,9 +24,29 @@ rule all:
     input:
         f"{REPORTS}/index.html",
         f"{REPORTS}/metrics.json",
-        expand("{data}/measures/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
-        [f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
+        MEASURES,
         f"{DATA}/budget.met",
+
+
+# What the stages of dvc.yaml ask for before the page.
+rule corpora:
+    input:
+        light_of("corpora"),
+        expand("{data}/tokens/{corpus}/manifest.json", data=DATA, corpus=PARAMETERS.profile.corpora),
+
+
+rule trained:
+    input:
+        light_of("train"),
+        expand("{data}/runs/{run}/best.json", data=DATA, run=PARAMETERS.runs()),
+        expand("{data}/contract/{model}.passed", data=DATA, model=MODELS),
+        f"{DATA}/budget.met",
+
+
+rule measured:
+    input:
+        light_of("measure"),
+        MEASURES,
 
 
 # Opens the test splits to the comparison's models; `snakemake --cores` then draws the findings from them.

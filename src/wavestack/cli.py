@@ -442,6 +442,33 @@ def gate(
 
 
 @app.command()
+def reproduce(
+    stage: Annotated[str, typer.Argument(help="corpora, train, measure or report.")],
+    params: Profile = QUICK,
+    override: Overrides = [],
+) -> None:
+    """Make what a stage of dvc.yaml asks for, and say so if something stale was taken for current."""
+    from wavestack.operations.stages import reproduce as make_stage
+
+    parameters = load(params, override)
+    make_stage(parameters, params, stage, Path("reports") / parameters.name)
+
+
+@app.command()
+def restore(
+    params: Profile = QUICK,
+    remote: Annotated[str | None, typer.Option(help="Of DVC; its default, where it is not given.")] = None,
+) -> None:
+    """Fetch a profile's heavy results with DVC, check every byte, and tell Snakemake that they are there."""
+    from wavestack.operations.restore import restore as restore_results
+
+    parameters = load(params)
+    stale = restore_results(parameters, params, Path("reports") / parameters.name, remote)
+    print(f"{parameters.name}: every stored file is what it was" + ("" if stale else ", and nothing is left to make"))
+    print(*[f"will be made again: {problem}" for problem in stale], sep="\n", end="\n" if stale else "")
+
+
+@app.command()
 def experiments(
     log: Annotated[Path, typer.Option(help="Table of finished runs.")] = Path("reports/experiments.csv"),
     page: Annotated[Path, typer.Option(help="The page to write.")] = Path("reports/experiments.html"),

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
+from wavestack.operations.inventory import results
 from wavestack.params import Run
 from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
@@ -52,6 +53,14 @@ MODELS = sorted(
 )
 
 
+MEASURES = [  # heavy ones
+    *expand("{data}/measures/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
+    *expand("{data}/measures/{run}/rows.parquet", data=DATA, run=PARAMETERS.audit_runs()),
+    *expand("{data}/measures/{run}/knockouts.parquet", data=DATA, run=PARAMETERS.complementarity_runs()),
+    *[f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
+]
+
+
 wildcard_constraints:
     corpus="[^/]+",
     spec="[^/]+",
@@ -61,6 +70,11 @@ wildcard_constraints:
     length=r"\d+",
     sweep="[^/]+",
     study="[a-z]+",
+
+
+def light_of(stage):
+    """The light results that a stage of dvc.yaml makes."""
+    return [str(result.output) for result in results(PARAMETERS, Path(REPORTS)) if result.stage == stage]
 
 
 def run_of(wildcards):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_workflow import copy_of_the_project, planned, snakemake
+from project import copy_of_the_project, planned, snakemake
 
 PARAMS = "params/tuned.yaml"
 TRIALS = ("0.01,wd=0.1,dropout=0", "0.001,wd=0.1,dropout=0.1")

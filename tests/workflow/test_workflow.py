@@ -1,7 +1,6 @@
 """The real Snakemake on a copy of the project, run once from nothing to the report; then what must rerun what, and what must not."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -14,57 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from project import ROOT, SNAKEMAKE, copy_of_the_project, environment, metrics, planned, snakemake
 
-ROOT = Path(__file__).parents[2]
-SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 RUNS = ["transformer/tiny/base", "wavestack/tiny/base", "wavestack/tiny/lanes=none", "wavestack/tiny/lanes=wavelet"]
 
 
-def copy_of_the_project(folder: Path) -> Path:
-    for name in ("Snakefile", "workflow", "src", "params"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, folder / name)
-    shutil.copy(ROOT / "tests" / "workflow" / "tiny.yaml", folder / "params")
-    return folder
-
-
-def environment(project: Path) -> dict[str, str]:
-    """The copy's own package; and a PATH without this environment, since rules must find `wavestack` by themselves."""
-    return {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin"}
-
-
-def snakemake(project: Path, *arguments: str, params: str = "params/tiny.yaml") -> subprocess.CompletedProcess:
-    command = [SNAKEMAKE, *arguments, "--configfile", params]
-    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
-
-
-def planned(project: Path, *arguments: str, params: str = "params/tiny.yaml") -> dict[str, set[str]]:
-    """What a dry run would do: rule -> its messages."""
-    done = snakemake(project, "--cores", "-n", *arguments, params=params)
-    assert done.returncode == 0, done.stderr + done.stdout
-    lines = re.findall(r"^(?:Job|localrule|rule) ?\d*:? ?(.*)$", done.stdout + done.stderr, re.MULTILINE)
-    jobs: dict[str, set[str]] = {}
-    for line in lines:
-        rule, _, rest = line.partition(" ")
-        jobs.setdefault(rule, set()).add(rest)
-    return jobs
-
-
-def metrics(project: Path) -> dict[str, bytes]:
-    found = sorted((project / "reports" / "tiny").rglob("metrics.json"))
-    return {str(path.relative_to(project)): path.read_bytes() for path in found}
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    project = copy_of_the_project(tmp_path_factory.mktemp("two-cores") / "project")
-    done = snakemake(project, "--cores", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+def finished(pristine, tmp_path_factory) -> Path:
+    """The finished project, which tests may change."""
+    return shutil.copytree(pristine, tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
-from wavestack.operations.inventory import results
+from wavestack.operations.inventory import STAGES, results
 from wavestack.params import Run
 from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant

@@ -31,7 +31,7 @@ def wavestack(*arguments, **options):
 
 def test_check_passes_what_is_right():
     done = wavestack("check", "params/smoke.yaml")
-    assert (done.returncode, done.stdout) == (0, "params/smoke.yaml: 6 runs, no errors\n")
+    assert (done.returncode, done.stdout) == (0, "params/smoke.yaml: 14 runs, no errors\n")
 
 
 def test_check_tells_all_errors_and_no_traceback(tmp_path):

@@ -236,7 +236,7 @@ def test_every_trial_is_a_run_of_every_spec():
 
 
 def test_a_comparison_and_an_ablation_of_what_was_tuned():
-    parameters = load(SMOKE, [*TUNED, "studies.comparison.tuned=true", "studies.ablation.tuned=true"])
+    parameters = load(SMOKE, [*TUNED, "studies.comparison.tuned=true", "studies.ablation.tuned=true", "studies.ablation.seeds=[0]"])
     assert {run.variant for run in parameters.comparison_runs()} == {"tuned"}
     assert [run.variant for run in parameters.ablation_runs()] == ["lanes=none,tuned", "lanes=wavelet,tuned"]
 

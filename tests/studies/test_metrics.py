@@ -13,7 +13,7 @@ from wavestack.studies.metrics import compared_runs, write_metrics
 
 @pytest.fixture
 def parameters():
-    return load("params/smoke.yaml", ["studies.comparison.seeds=[0, 1]"])
+    return load("params/smoke.yaml", ["studies.comparison.seeds=[0, 1]", "studies.ablation.seeds=[0]"])
 
 
 def test_metrics_are_means_under_stable_keys(tmp_path, parameters):

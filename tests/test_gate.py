@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from wavestack.artifacts import write_csv, write_json
-from wavestack.gate import FLOOR, exit_status, judge, to_json
+from wavestack.gate import FLOOR, Difference, exit_status, judge, to_json
 from wavestack.operations.versions import Version, version
 from wavestack.report.verdicts import lines
 from wavestack.studies.metrics import LOSSES
@@ -110,6 +110,11 @@ def test_the_family_is_refused_in_one_of_twenty_cases_at_most():
     before = Planted(seeds=tuple(range(20)), chance=1, models=models)
     refused = sum(exit_status(judge(before, Planted(seeds=(50,), chance=chance, models=models))) == 1 for chance in range(2, 202))
     assert refused <= 19
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-300, 1e-16, 1e-9])
+def test_what_differs_by_no_chance_is_found_for_sure(error):
+    assert Difference(0.0, error, 2).power(0.02, 0.95) == 1.0
 
 
 def test_the_power_that_is_told_is_the_one_there_is():

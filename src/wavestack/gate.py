@@ -25,6 +25,7 @@ LEVEL = 0.95
 FLOOR = 0.5  # percent of perplexity; a loss that is worse by less is none
 SOUGHT = 2.0  # percent of perplexity: the worsening whose power is told
 POWER = 0.5  # of finding it, below which a loss is not judged
+BEYOND_DOUBT = 1e6  # standard errors; SciPy's noncentral t is NaN where there are some 1e13, as between a version and itself
 SEEDS = 3  # whose spread says something
 SIZE_TOLERANCE = 1.0  # percent, of parameters: what equal budgets allow
 
@@ -86,9 +87,9 @@ class Difference:
 
     def power(self, nats: float, level: float) -> float:
         """Of being called worse where it is worse by so much."""
-        if self.error == 0:
-            return 1.0
-        return float(stats.nct.sf(stats.t.ppf(level, self.freedom), self.freedom, nats / self.error))
+        least = stats.t.ppf(level, self.freedom)
+        shift = nats / max(self.error, nats / BEYOND_DOUBT)
+        return float(stats.nct.sf(least, self.freedom, shift))
 
 
 def judge(baseline: Version, current: Version) -> list[Verdict]:

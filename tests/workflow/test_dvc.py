@@ -1,5 +1,6 @@
 """The real DVC and git around the real Snakemake: what is stored comes back, what is stale is made again, what is broken is named."""
 
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from project import ROOT, metrics, planned
 
 KNOB = ("fourier: {frequencies: 16}", "fourier: {frequencies: 12}")
@@ -173,6 +175,33 @@ def test_a_remote_that_is_not_there_or_not_named_is_one_message(clone):
     assert restored.returncode == 1
     assert "dvc remote add --default" in restored.stderr
     assert "Traceback" not in restored.stderr
+
+
+def test_another_dvc_at_work_is_told(clone):
+    (clone / ".dvc/tmp").mkdir(parents=True)
+    with (clone / ".dvc/tmp/lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as DVC itself holds it
+        restored = restore(clone)
+    assert restored.returncode == 1
+    assert "Unable to acquire lock" in restored.stderr
+    assert restored.stderr.strip().splitlines()[-1].endswith("rm -f .dvc/tmp/lock .dvc/tmp/rwlock")
+    assert restore(clone).returncode == 0
+
+
+def test_results_that_were_made_here_and_are_stored_nowhere_are_kept(clone):
+    assert restore(clone).returncode == 0
+    own = clone / "data/tiny/measures/pydocs/wavestack/tiny/base/seed0/documents.parquet"
+    own.write_bytes(b"made here")
+    restored = restore(clone)
+    assert restored.returncode == 1
+    assert "keep them with dvc commit, or delete them and restore again" in restored.stderr
+    assert own.read_bytes() == b"made here"
+
+
+def test_what_dvc_plots_is_there():
+    drawn = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    assert {figure.split("/")[3].split("-")[0] for figure in drawn} == {"curves", "lengths", "ablation"}
+    assert [figure for figure in drawn if not (ROOT / figure).is_file()] == []
 
 
 def test_a_profile_that_is_not_stored_says_so(clone):

@@ -120,7 +120,7 @@ def _remedy(message: str) -> str:
     for sign, remedy in (
         ("unsaved files", "these were made here and are stored nowhere: keep them with dvc commit, or delete them and restore again"),
         ("no remote", "name one: dvc remote add --default NAME FOLDER-OR-URL"),
-        ("lock", "another DVC works here: wait for it; if there is none, rm -f .dvc/tmp/lock .dvc/tmp/rwlock"),
+        ("acquire lock", "another DVC works here: wait for it; if there is none, rm -f .dvc/tmp/lock .dvc/tmp/rwlock"),
         ("Failed to pull", "the remote lacks some of it: dvc push, where it was made, or dvc repro, to make it here"),
         ("not a dvc repository", "go to the root of the checkout"),
     ):

@@ -21,7 +21,9 @@ from wavestack.corpora.tokens import TokenFile
 from wavestack.params import ModelSpec, Run
 from wavestack.schema import Budget, Tokenizer, Training
 from wavestack.training.checkpoint import Architecture, Checkpoints, save
+from wavestack.training.interruption import Interruption
 from wavestack.training.loop import train
+from wavestack.training.processes import Processes
 
 
 def wavestack(*arguments, **options):
@@ -181,7 +183,8 @@ def trained(tokens, tmp_path_factory):
         run = Run.parse(f"words/{name}/tiny/base/seed0")
         checkpoints = Checkpoints(data / "checkpoints", name)
         training = Training(batch=4, learning_rate=0.01, validate_every=60, validation_tokens=300)
-        done = train(architecture, training, 0, *splits, checkpoints, data / "curve.csv", evaluation_batch=256)
+        alone = {"processes": Processes("cpu"), "interruption": Interruption()}
+        done = train(architecture, training, 0, *splits, checkpoints, data / "curve.csv", evaluation_batch=256, **alone)
         save(data / "runs" / str(run) / "best", done.best, {"architecture": architecture.to_json(), "run": asdict(run)})
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)

@@ -173,7 +173,7 @@ def test_an_accumulation_that_does_not_divide_and_a_tokenizer_without_a_size(tmp
 
     tokenizer, accumulation = errors_of(tmp_path, change)
     assert tokenizer.startswith("wrong.yaml: tokenizer: expected vocabulary with kind bpe")
-    assert accumulation.startswith("wrong.yaml: training: expected an accumulation that divides batch")
+    assert accumulation.startswith("wrong.yaml: training: expected an accumulation that, times processes, divides batch")
 
 
 def test_overrides_are_laid_over_key_by_key():
@@ -276,7 +276,7 @@ def test_a_budget_s_training_is_checked_by_itself_and_over_the_profile_s(tmp_pat
         "wrong.yaml: budgets.tiny.training.batches: unknown key; did you mean 'batch'?"
     ]
     (error,) = errors_of(tmp_path, lambda p: p["budgets"]["tiny"].update(training={"accumulation": 3}))
-    assert "wrong.yaml: training of tiny, base: expected an accumulation that divides batch" in error
+    assert "wrong.yaml: training of tiny, base: expected an accumulation that, times processes, divides batch" in error
 
 
 def test_a_run_wanted_by_two_studies_is_one_run():

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,33 @@ def append_csv(path: str | Path, row: Mapping[str, Any], columns: Sequence[str])
         file.write(frame.to_csv(index=False, header=found is None, lineterminator="\n"))  # at the end, wherever it was read
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def held(path: str | Path, purpose: str) -> Iterator[None]:
+    """Be the only process, on whatever machine the file system joins, that holds this lock file; it is let go by a process that dies, too.
+
+    Args:
+        path: of the lock file; whoever holds it may remove it.
+        purpose: what it is held for, in words.
+
+    Raises:
+        ValueError: another process holds it, and which.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(f"{path} is held by {file.read().strip() or 'another process'}; wait for its end, or stop it") from None
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise ValueError(f"{path} was let go and removed while it was waited for; what it was held for is done, or can be tried again")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, {purpose}\n")
+        file.flush()
+        yield
 
 
 def read_json(path: str | Path) -> Any:

@@ -16,6 +16,7 @@ from wavestack.artifacts import write_json
 from wavestack.params import Parameters, Run
 from wavestack.provenance import recorded
 from wavestack.reading import load
+from wavestack.training.interruption import RESUME, Interrupted
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -47,6 +48,9 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         sys.exit(f"wavestack: {error}")
+    except Interrupted as stop:
+        print(f"wavestack: {stop}", file=sys.stderr)
+        sys.exit(RESUME)
 
 
 @contextmanager
@@ -178,17 +182,33 @@ def train(
     params: Profile = QUICK,
     override: Overrides = [],
     choice: Annotated[Path | None, typer.Option(help="What wavestack choose wrote, for a run that is tuned.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Its time; before it is over, it saves and leaves. In a Slurm job, the job's.")
+    ] = None,
     fingerprint: Fingerprint = "",
 ) -> None:
-    """Train a run (corpus/spec/budget/variant/seedK), going on from its newest checkpoint."""
+    """Train a run (corpus/spec/budget/variant/seedK), going on from its newest checkpoint.
+
+    On SIGTERM or SIGUSR1, or when its time is almost over, it saves where it stands and leaves with status 75: the same command goes on.
+    Under torchrun, several processes train it together.
+    """
+    from wavestack.training.interruption import watching
+    from wavestack.training.processes import joined
     from wavestack.training.run import train_run
 
     parameters = load(params, override)
     chosen = parameters.run(run)
     step = steps.train(parameters, chosen)
     inputs = [tokens / "manifest.json", *([choice] if choice else [])]
-    with _step("train", step, fingerprint, reports, inputs) as timing:
-        trained = train_run(parameters, chosen, tokens, data, reports, step.fingerprint, choice)
+    training = parameters.training(chosen)
+    with (
+        watching(minutes) as interruption,
+        joined(training.device, training.processes) as processes,
+        _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
+    ):
+        trained = train_run(
+            parameters, chosen, tokens, data, reports, step.fingerprint, choice, processes=processes, interruption=interruption
+        )
         speed = trained["tokens"] / trained["seconds"] if trained["seconds"] else None
         timing["training"] = {"seconds": trained["seconds"], "tokens_per_second": speed}
 
@@ -466,6 +486,21 @@ def restore(
     stale = restore_results(parameters, params, Path("reports") / parameters.name, remote)
     print(f"{parameters.name}: every stored file is what it was" + ("" if stale else ", and nothing is left to make"))
     print(*[f"will be made again: {problem}" for problem in stale], sep="\n", end="\n" if stale else "")
+
+
+@app.command()
+def resume(
+    arguments: Annotated[list[str] | None, typer.Argument(help="More of Snakemake's, behind --.")] = None,
+    params: Profile = QUICK,
+    override: Overrides = [],
+    wait: Annotated[bool, typer.Option("--wait", help="For what was left running, instead of stopping it.")] = False,
+) -> None:
+    """After a kill of the workflow: stop what it left running, take its lock away, and make what was not finished."""
+    from wavestack.operations.resume import resume as resume_workflow
+
+    parameters = load(params, override)
+    resume_workflow(parameters, params, Path("reports") / parameters.name, wait, arguments or [])
+    print(f"{parameters.name}: everything is there")
 
 
 @app.command()

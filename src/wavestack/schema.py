@@ -159,6 +159,7 @@ class Training(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"  # of autocast
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = False
+    processes: Positive = 1  # that share each batch, started by torchrun; on CUDA each has a GPU of its own
     threads: Positive = 1  # part of the result: sums are split by threads
     log_every: Positive = 10  # steps
     validate_every: Positive = 100  # steps; a checkpoint to resume from is written then, too
@@ -171,9 +172,15 @@ class Training(Strict):
         return self
 
     @model_validator(mode="after")
+    def _rows_for_all(self) -> "Training":
+        if self.batch < self.processes:
+            raise PydanticCustomError("processes", "expected at most as many processes as batch has sequences")
+        return self
+
+    @model_validator(mode="after")
     def _whole_parts(self) -> "Training":
-        if self.batch % self.accumulation:
-            raise PydanticCustomError("accumulation", "expected an accumulation that divides batch")
+        if self.accumulation > 1 and self.batch % (self.accumulation * self.processes):  # as many parts in every process
+            raise PydanticCustomError("accumulation", "expected an accumulation that, times processes, divides batch")
         return self
 
 

@@ -14,7 +14,9 @@ from wavestack.corpora.tokens import TokenFile
 from wavestack.params import Run
 from wavestack.schema import Tokenizer, Training
 from wavestack.training.checkpoint import Architecture, Checkpoints, save_model
+from wavestack.training.interruption import Interruption
 from wavestack.training.loop import train
+from wavestack.training.processes import Processes
 
 ROOT = Path(__file__).parents[2]
 RUN = Run.parse("words/mine/tiny/base/seed0")
@@ -27,7 +29,10 @@ def checkpoint(wavestack, transformer, budget, tokens, tmp_path):
     def trained(name: str) -> Path:
         architecture = Architecture({"wavestack": wavestack, "transformer": transformer}[name], budget, 257)
         splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
-        found = train(architecture, Training(batch=4), 0, *splits, Checkpoints(tmp_path / "c", "mark"), tmp_path / "curve.csv", 256)
+        alone = {"processes": Processes("cpu"), "interruption": Interruption()}
+        found = train(
+            architecture, Training(batch=4), 0, *splits, Checkpoints(tmp_path / "c", "mark"), tmp_path / "curve.csv", 256, **alone
+        )
         model = architecture.build()
         model.load_state_dict(found.best)
         path = tmp_path / "data/tiny/runs" / str(RUN) / "best"

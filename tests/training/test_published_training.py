@@ -11,8 +11,10 @@ from wavestack.params import ModelSpec
 from wavestack.schema import Budget, Training
 from wavestack.training import loop
 from wavestack.training.checkpoint import Architecture, Checkpoints
+from wavestack.training.interruption import Interruption
 from wavestack.training.loop import train
 from wavestack.training.optimizer import adamw
+from wavestack.training.processes import Processes
 
 ROWS = Training(batch=8, rows="documents", learning_rate=3e-3, validate_every=2, log_every=1, validation_tokens=300, dropout=0.0)
 BUDGET = Budget(hidden=1, blocks=1, context=48, parameters=1, tokens=8 * 48 * 6)
@@ -24,7 +26,8 @@ def architecture(**knobs) -> Architecture:
 
 def run(built, tokens, folder: Path, training=ROWS):
     splits = [TokenFile.open(tokens, split) for split in ("train", "valid")]
-    return train(built, training, 0, *splits, Checkpoints(folder / "c", "mark"), folder / "curve.csv", evaluation_batch=256)
+    alone = {"processes": Processes("cpu"), "interruption": Interruption()}
+    return train(built, training, 0, *splits, Checkpoints(folder / "c", "mark"), folder / "curve.csv", 256, **alone)
 
 
 def test_decay_on_everything():
@@ -54,7 +57,7 @@ def test_a_step_of_nothing_but_padding_changes_nothing(tmp_path, accumulation):
     optimizer = adamw(model, ROWS)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = ROWS.model_copy(update={"batch": 4, "accumulation": accumulation})
-    assert loop._step(model, model, optimizer, training, file, 48, 0, 0, 6) == (0.0, None)
+    assert loop._step(model, model, optimizer, training, file, 48, 0, 0, 6, Processes("cpu")) == (0.0, None)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -78,7 +81,7 @@ def test_a_ramp_goes_on_where_it_was(tokens, tmp_path, monkeypatch):
     honest = loop._step
 
     def killing(*given):
-        if given[-2] == 4:
+        if given[-3] == 4:
             raise Killed
         return honest(*given)
 

@@ -93,6 +93,18 @@ def contract_of(wildcards):
     return f"{DATA}/contract/{wildcards.spec}/{wildcards.budget}/{model}.passed"
 
 
+def cores_of(run):
+    """Threads of all processes that share a training."""
+    training = PARAMETERS.training(run)
+    return training.processes * training.threads
+
+
+def launcher_of(run):
+    """What starts them, where they are several."""
+    processes = PARAMETERS.training(run).processes
+    return f"torchrun --standalone --nproc-per-node {processes} --no-python " if processes > 1 else ""
+
+
 def choice_of(wildcards):
     """What tuning chose, for a run that is tuned."""
     tuned = run_of(wildcards).tuned

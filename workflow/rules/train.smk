@@ -33,13 +33,14 @@ rule train:
         f"{LOGS}/train/{RUN}.log",
     benchmark:
         f"{LOGS}/train/{RUN}.jsonl"
-    threads: PARAMETERS.profile.training.threads
+    threads: lambda w: cores_of(run_of(w))
     resources:
         mem_mb=2000,
         runtime=600,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
+        launcher=lambda w: launcher_of(run_of(w)),
         tokens=subpath(input.tokens, parent=True),
         choice=lambda w, input: f" --choice {input.choice}" if input.choice else "",
         data=subpath(output.best, parent=True),
@@ -49,7 +50,7 @@ rule train:
     message:
         "train {params.run}"
     shell:
-        "wavestack train {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
+        "{params.launcher}wavestack train {params.run} --tokens {params.tokens} --data {params.data} --reports {params.reports}"
         " --params {params.profile:q}{params.choice} --fingerprint {params.fingerprint} > {log} 2>&1"
 
 

@@ -1,13 +1,21 @@
-"""`snakemake` with a bare `--cores`.
+"""`snakemake`, with two things beside it: a bare `--cores`, and a word in the folder while it is at work there.
 
 Snakemake's help says of `--cores N` that "if N is omitted or `all`, the limit is set to the number of available CPU cores", and its parser
 (9.27 and all of 9) then refuses the omission: "expected one argument". This script, installed under the same name, fills it in.
+
+Snakemake's lock does not say whose it is. So that `wavestack resume` on another machine of a cluster does not take away the lock of one
+that lives, each leaves a file named by its machine and its process for as long as it is there.
 """
 
+import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 BARE = ("--cores", "-c")
+DRIVERS = Path(".snakemake/drivers")
 
 
 def with_all_cores(arguments: Sequence[str]) -> list[str]:
@@ -20,8 +28,24 @@ def with_all_cores(arguments: Sequence[str]) -> list[str]:
     return filled
 
 
+@contextmanager
+def announced() -> Iterator[None]:
+    """A file for as long as this process is at work, where there is a workflow."""
+    if not Path("Snakefile").is_file():
+        yield
+        return
+    record = DRIVERS / f"{socket.gethostname()}.{os.getpid()}"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    try:
+        yield
+    finally:
+        record.unlink(missing_ok=True)
+
+
 def main() -> None:
     """Snakemake's own command line, its arguments filled in."""
     from snakemake.cli import main as snakemake_main
 
-    sys.exit(snakemake_main(with_all_cores(sys.argv[1:])))
+    with announced():
+        sys.exit(snakemake_main(with_all_cores(sys.argv[1:])))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -80,7 +81,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{weights} does not exist, though its JSON does")
     if not isinstance(facts, dict) or sha256(weights) != facts.get("sha256"):
         raise ValueError(f"{weights} is not what was written: its SHA-256 differs from the one in its JSON")
-    return load_file(weights), facts
+    try:
+        return load_file(weights), facts
+    except (SafetensorError, ValueError, RuntimeError) as fault:  # a file of another kind, though its hash is the one in its JSON
+        raise ValueError(f"{weights} is no safetensors file ({fault}); delete it and train again") from None
 
 
 def save_model(path: Path, model: LanguageModel, architecture: Architecture, facts: Mapping[str, Any]) -> None:
@@ -136,26 +140,33 @@ class Checkpoints:
         self.fingerprint = fingerprint
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        save(self.folder / f"step{step:08d}", tensors, {**facts, "step": step, "fingerprint": self.fingerprint})
+        save(self._path(step), tensors, {**facts, "step": step, "fingerprint": self.fingerprint})
         for old in self._paths()[2:]:
             self._remove(old)
 
-    def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The newest checkpoint that is whole and of this training; each one that is passed over is named in the log."""
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint that is whole and of this training; each one that is passed over is named in the log."""
         for path in self._paths():
             try:
-                tensors, facts = load(path)
+                _, facts = load(path)
             except ValueError as fault:
                 log.warning("checkpoint passed over: %s", fault)
                 continue
-            if facts["fingerprint"] == self.fingerprint:
-                return tensors, facts
+            if facts.get("fingerprint") == self.fingerprint:
+                return facts["step"]
             log.warning("checkpoint removed: %s is of other code or parameters", path)
             self._remove(path)
         return None
 
+    def load(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Its tensors and facts."""
+        return load(self._path(step))
+
     def clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step{step:08d}"
 
     def _paths(self) -> list[Path]:
         """Newest first."""

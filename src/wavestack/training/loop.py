@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,13 +19,15 @@ from tqdm import tqdm
 from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
-from wavestack.device import autocast, available
+from wavestack.device import autocast
 from wavestack.evaluation.likelihood import document_losses, spread_documents
 from wavestack.models.language_model import LanguageModel
 from wavestack.schema import Training
 from wavestack.training.batches import IGNORED, batch_at
 from wavestack.training.checkpoint import Architecture, Checkpoints
+from wavestack.training.interruption import Interrupted, Interruption
 from wavestack.training.optimizer import adamw, learning_rate
+from wavestack.training.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Progress:
     best_step: int = 0
     best_nats: float | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)  # rows of CURVE
+    recent: list[float] = field(default_factory=list)  # train losses since the last row
     seconds: float = 0.0  # over all attempts, of training steps alone
 
 
@@ -62,6 +66,8 @@ def train(
     checkpoints: Checkpoints,
     curve: Path,
     evaluation_batch: int,
+    processes: Processes,
+    interruption: Interruption,
 ) -> Trained:
     """Train a model from its newest checkpoint, or from the start.
 
@@ -71,33 +77,41 @@ def train(
         checkpoints: where to resume from and save to. The caller clears them when the results are safe.
         curve: a CSV of the losses, written anew at every validation so that it can be watched.
         evaluation_batch: positions a forward pass in validation.
+        processes: those that train together; the first of them writes.
+        interruption: says between steps whether to stop before the end.
 
     Raises:
-        ValueError: where the train split is shorter than one sequence, or the device is not there.
+        ValueError: where the train split is shorter than one sequence.
+        Interrupted: it was to stop, and has saved where it stands.
     """
     keep_freed_memory()
-    device = available(training.device)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
     torch.manual_seed(seed)
     context = architecture.budget.context
     steps = math.ceil(architecture.budget.tokens / (training.batch * context))
-    model = architecture.build().to(device)
+    model = architecture.build().to(processes.device)
     if training.dropout is not None:
         set_dropout(model, training.dropout)
     optimizer = adamw(model, training)
-    forward = torch.compile(model) if training.compile else model
-    progress, best = _resume(checkpoints, model, optimizer)
+    if not processes.first:
+        torch.manual_seed(_seed_of(seed, processes.rank))  # dropout falls on other places in each process
+    progress, best = _resume(checkpoints, model, optimizer, processes)
+    together = processes.model(model)
+    forward = torch.compile(together) if training.compile else together
     watched = spread_documents(valid_tokens, training.validation_tokens)
 
-    def validate() -> float | None:
-        nonlocal best
+    def measure() -> float:
         model.eval()
         with autocast(training.device, training.precision):
             # not the compiled model: windows have many lengths, and each would be compiled
             losses = document_losses(model, valid_tokens, watched, context, evaluation_batch)
         model.train()
-        nats = float(losses["nats"].to_numpy().sum() / losses["tokens"].sum())  # pandas would leave NaN out of the sum
+        return float(losses["nats"].to_numpy().sum() / losses["tokens"].sum())  # pandas would leave NaN out of the sum
+
+    def validate() -> float | None:
+        nonlocal best
+        nats = processes.from_first(measure)
         finite = math.isfinite(nats)
         if not best or (finite and (progress.best_nats is None or nats < progress.best_nats)):
             progress.best_nats, progress.best_step, best = nats if finite else None, progress.step, _copy(model)
@@ -112,29 +126,39 @@ def train(
         shown = [f"{name} {nats:.4f}" for name, nats in (("train", train_nats), ("valid", valid_nats)) if nats is not None]
         log.info("step %d of %d: %s nats a token", progress.step, steps, ", ".join(shown))
 
+    def save() -> None:
+        random = processes.all(_random_states(processes.device))
+        if processes.first:
+            write_csv(curve, progress.curve, CURVE)
+            _checkpoint(checkpoints, model, optimizer, best, progress, random)
+
     if not progress.curve:
         record(None, validate())  # before the first step, so that there is a best even if it diverges at once
-    recent: list[float] = []  # train losses since the last row
     with _progress_bar(steps, progress.step) as bar:
         while progress.step < steps and progress.status == "ok":
+            reasons = [reason for reason in processes.all(interruption.reason()) if reason]
+            if reasons:
+                save()
+                done = f"stopped at step {progress.step} of {steps}, which is saved"
+                raise Interrupted(f"{done}: {reasons[0]}; the same command goes on from there")
             started = time.perf_counter()
-            loss, fault = _step(forward, model, optimizer, training, train_tokens, context, seed, progress.step, steps)
+            loss, fault = _step(forward, model, optimizer, training, train_tokens, context, seed, progress.step, steps, processes)
             progress.seconds += time.perf_counter() - started
             if fault:
                 progress.status, progress.reason = "diverged", f"{fault} at step {progress.step + 1}"
                 log.warning("diverged: %s", progress.reason)
                 break
             progress.step += 1
-            recent.append(loss)
+            progress.recent.append(loss)
             bar(progress.step, loss)
             validating = progress.step % training.validate_every == 0 or progress.step == steps
             if validating or progress.step % training.log_every == 0:
-                record(sum(recent) / len(recent), validate() if validating else None)
-                recent.clear()
+                record(sum(progress.recent) / len(progress.recent), validate() if validating else None)
+                progress.recent.clear()
             if validating and progress.status == "ok":
-                write_csv(curve, progress.curve, CURVE)
-                _checkpoint(checkpoints, model, optimizer, best, progress)
-    write_csv(curve, progress.curve, CURVE)
+                save()
+    if processes.first:
+        write_csv(curve, progress.curve, CURVE)
     return Trained(progress, best, _copy(model))
 
 
@@ -159,23 +183,25 @@ def _step(
     seed: int,
     step: int,
     steps: int,
+    processes: Processes,
 ) -> tuple[float, str | None]:
     """One optimiser step: its mean loss in nats, and what is not finite, if anything (then the weights stay as they were)."""
-    inputs, targets = (tensor.to(training.device) for tensor in batch_at(tokens, training, context, seed, step))
+    inputs, targets = batch_at(tokens, training, context, seed, step)
     optimizer.zero_grad(set_to_none=True)
     model.at_step(step)
     loss_sum, scored = 0.0, int((targets != IGNORED).sum())
     if scored == 0:
         return loss_sum, None  # rows of nothing but padding
-    for part, wanted in zip(inputs.chunk(training.accumulation), targets.chunk(training.accumulation), strict=True):
-        share = int((wanted != IGNORED).sum()) / scored
-        if share == 0:
-            continue
+    own = (processes.rows(tensor).to(processes.device).chunk(training.accumulation) for tensor in (inputs, targets))
+    for part, wanted in zip(*own, strict=True):
         with autocast(training.device, training.precision):
             logits = forward(part)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), wanted.flatten()) * share
-        (loss if model.penalty is None else loss + model.penalty * share).backward()
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="sum") / scored
         loss_sum += loss.item()
+        if model.penalty is not None:
+            loss = loss + model.penalty * (int((wanted != IGNORED).sum()) / scored)
+        (loss * processes.count).backward()  # of which the mean over processes is taken
+    loss_sum = processes.sum(loss_sum)
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip).item()
     if not math.isfinite(loss_sum):
         return loss_sum, "the loss is not finite"
@@ -193,27 +219,43 @@ def _checkpoint(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
     progress: Progress,
+    random: list[dict[str, Tensor]],
 ) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
-    tensors["random"] = torch.get_rng_state()
+    tensors |= {f"random.{rank}.{key}": state for rank, states in enumerate(random) for key, state in states.items()}
     checkpoints.save(progress.step, tensors, {"progress": asdict(progress)})
 
 
-def _resume(checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
+def _seed_of(seed: int, rank: int) -> int:
+    """Of the dropout of a process that is not the first."""
+    return int(numpy.random.SeedSequence([seed, rank]).generate_state(1, numpy.uint64)[0] >> 1)
+
+
+def _random_states(device: str) -> dict[str, Tensor]:
+    """Those that dropout draws from."""
+    return {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state(device)} if device != "cpu" else {})}
+
+
+def _resume(
+    checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer, processes: Processes
+) -> tuple[Progress, dict[str, Tensor]]:
     """Put model, optimiser and random state back to the newest checkpoint; its progress and best weights."""
-    found = checkpoints.newest()
-    if found is None:
+    step = processes.from_first(checkpoints.newest)
+    if step is None:
         return Progress(), {}
-    tensors, facts = found
+    tensors, facts = checkpoints.load(step)
     model.load_state_dict(_below("model.", tensors))
     for name, parameter in model.named_parameters():
         state = _below(f"optimizer.{name}.", tensors)
         # AdamW keeps its step count on the CPU, and its moments beside the parameter
         optimizer.state[parameter] = {key: value if key == "step" else value.to(parameter.device) for key, value in state.items()}
-    torch.set_rng_state(tensors["random"])
+    random = _below(f"random.{processes.rank}.", tensors)
+    torch.set_rng_state(random["cpu"])
+    if processes.device != "cpu":
+        torch.cuda.set_rng_state(random["cuda"], processes.device)
     log.info("resumed at step %d", facts["step"])
     return Progress(**facts["progress"]), _below("best.", tensors)
 

@@ -1,0 +1,153 @@
+"""After a kill of the workflow: what it left running is stopped, its lock is taken away, and what was not finished is made.
+
+Snakemake's lock names no owner, so whoever could own it is looked for: processes of this machine that work in this folder, Snakemakes of
+other machines that have not said here that they ended (`wavestack.operations.snakemake`), and jobs that Slurm runs in this folder.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from wavestack.operations.inventory import results, take_away_stale
+from wavestack.operations.snakemake import DRIVERS
+from wavestack.operations.stages import shortened, snakemake
+from wavestack.params import Parameters
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # seconds in which a training that was told to stop has saved
+LOCKS = Path(".snakemake/locks")
+UNDER_SNAKEMAKE = "--mode"  # an option of the Snakemakes that Snakemake starts, of a job that it submitted or of a group
+
+
+@dataclass(frozen=True)
+class Job:
+    """One that Slurm has in this folder."""
+
+    number: str
+    name: str
+
+
+def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arguments: Sequence[str]) -> None:
+    """Finish what a killed workflow began.
+
+    Args:
+        profile: the file of parameters.
+        reports: the profile's folder of light results.
+        wait: for what it left running, instead of stopping it; a training that is stopped has saved where it stands.
+        arguments: more of Snakemake's, such as `--config`.
+
+    Raises:
+        ValueError: a Snakemake is at work here, or may be; something does not stop; Snakemake fails; or a result is not of today's code.
+    """
+    here = Path.cwd()
+    _refuse_if_alive(here)
+    _end(list(orphans(here)), list(slurm_jobs(here)), wait)
+    if LOCKS.is_dir() and any(LOCKS.iterdir()):
+        log.info("nobody owns the lock: taken away")
+        snakemake(profile, "--unlock", "--quiet", *arguments)
+    everything = results(parameters, reports)
+    take_away_stale(everything)
+    snakemake(profile, "--rerun-incomplete", *arguments)
+    problems = [problem for result in everything if (problem := result.problem())]
+    if problems:
+        raise ValueError("\n".join(["after all of it was made:", *shortened(problems)]))
+
+
+def drivers(folder: Path) -> Iterator[psutil.Process]:
+    """Snakemakes of this machine that are at work in a folder and were started by a person, not by Snakemake."""
+    for process, command in _working_in(folder):
+        if _is(command, "snakemake") and UNDER_SNAKEMAKE not in command:
+            yield process
+
+
+def orphans(folder: Path) -> Iterator[psutil.Process]:
+    """Jobs of this machine that are at work in a folder, with the shells and the torchruns that they are in."""
+    for process, command in _working_in(folder):
+        under = _is(command, "snakemake") and UNDER_SNAKEMAKE in command
+        if under or all(any(sign in word for word in command) for sign in ("wavestack", "--fingerprint")):
+            yield process
+
+
+def slurm_jobs(folder: Path) -> Iterator[Job]:
+    """What Slurm runs or will run in a folder, but for the job that this itself is in."""
+    if shutil.which("squeue") is None:
+        return
+    command = ["squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        log.warning("Slurm does not answer, so no job of it is looked for: %s", done.stderr.strip())
+        return
+    for line in done.stdout.splitlines():
+        number, state, name, place = line.split("|", 3)
+        running = state in ("RUNNING", "PENDING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
+        if running and place == str(folder) and number != os.environ.get("SLURM_JOB_ID"):
+            yield Job(number, name)
+
+
+def _refuse_if_alive(here: Path) -> None:
+    alive = [str(process.pid) for process in drivers(here)]
+    if alive:
+        raise ValueError(
+            f"snakemake is at work in this folder (process {', '.join(alive)}); wait for its end, or stop it: kill -INT {' '.join(alive)}"
+        )
+    for record in sorted(DRIVERS.glob("*")):
+        host, _, process = record.name.rpartition(".")
+        if host == socket.gethostname():
+            record.unlink(missing_ok=True)  # of a process that is no more
+        else:
+            raise ValueError(
+                f"snakemake was started here on {host} (process {process}) and has not ended as far as can be seen from this machine; "
+                f"resume there, or, if it is dead: rm '{record}'"
+            )
+
+
+def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
+    """Wait for what was left running, or stop it."""
+    for process in processes:
+        log.info("%s, left by a workflow that is gone: process %d", "waited for" if wait else "stopped", process.pid)
+    for job in jobs:
+        log.info("%s, left by a workflow that is gone: Slurm job %s (%s)", "waited for" if wait else "stopped", job.number, job.name)
+    if not wait:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        if jobs:
+            subprocess.run(["scancel", *(job.number for job in jobs)], check=False)
+    left = psutil.wait_procs(processes, timeout=None if wait else PATIENCE)[1]
+    for process in left:
+        log.warning("killed, since it did not stop in %.0f s: process %d", PATIENCE, process.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=PATIENCE)
+    ends = time.monotonic() + PATIENCE
+    while jobs and (remaining := [job for job in slurm_jobs(Path.cwd()) if job in jobs]):
+        if not wait and time.monotonic() > ends:
+            numbers = " ".join(job.number for job in remaining)
+            raise ValueError(f"Slurm has not ended jobs {numbers}; look at squeue, and resume again when they are gone")
+        time.sleep(1)
+
+
+def _working_in(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
+    """Processes and their commands, without this one and those that it was started by."""
+    own = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in own and process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
+                yield process, process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def _is(command: Sequence[str], program: str) -> bool:
+    """Whether a command line runs a program: by its name, as a script of Python's, or as a module."""
+    return any(Path(word).name == program for word in command[:3])

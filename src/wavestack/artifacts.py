@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas
 
+TEMPORARY = ".tmp"  # how the names of files end that are being written
+
 
 @contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     os.close(descriptor)
     temporary = Path(name)
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from wavestack.artifacts import TEMPORARY
 from wavestack.operations.inventory import results, take_away_stale
 from wavestack.operations.snakemake import DRIVERS
 from wavestack.operations.stages import shortened, snakemake
@@ -55,7 +56,10 @@ def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arg
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
         log.info("nobody owns the lock: taken away")
         snakemake(profile, "--unlock", "--quiet", *arguments)
-    everything = results(parameters, reports)
+    for folder in (reports, Path("data") / parameters.name):
+        for unfinished in folder.rglob(f".*{TEMPORARY}"):  # nobody writes any more
+            unfinished.unlink()
+    everything = list(results(parameters, reports))
     take_away_stale(everything)
     snakemake(profile, "--rerun-incomplete", *arguments)
     problems = [problem for result in everything if (problem := result.problem())]

@@ -1,10 +1,10 @@
-# Two commands: `make reproduce` and `make test`. Both make .venv first, once.
+# Two commands: `make reproduce` and `make test`. Both make .venv first, once. And a Slurm of one node for tests: as root, on Debian.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: reproduce test setup
+.PHONY: reproduce test setup slurm-up slurm-test slurm-down
 
 reproduce: $(INSTALLED)
 	$(BIN)/snakemake --cores
@@ -13,6 +13,15 @@ test: $(INSTALLED)
 	$(BIN)/pytest
 
 setup: $(INSTALLED)
+
+slurm-up:
+	tests/slurm/up.sh
+
+slurm-test: $(INSTALLED) # nightly ones too
+	$(BIN)/pytest -m "nightly or not nightly" tests/faults/test_slurm.py
+
+slurm-down:
+	tests/slurm/down.sh
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "WaveStack needs Python 3.11 or newer; call make with PYTHON=python3.11")'

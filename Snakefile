@@ -8,6 +8,15 @@
 container: "docker://python:3.11-slim"  # unused without a software-deployment flag; `make setup` is the environment
 
 
+# Seconds of reading and writing of small files: not worth a job on a cluster.
+localrules:
+    choose,
+    study,
+    metrics,
+    findings,
+    report,
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/contract.smk"

@@ -87,6 +87,16 @@ def run_of(wildcards):
     )
 
 
+def gpu_of(wildcards):
+    """How many GPUs a step of a run takes, for executors that give them out."""
+    return int(PARAMETERS.training(run_of(wildcards)).device == "cuda")
+
+
+def gpus_of(wildcards):
+    """How many its training takes: each of its processes has one of its own."""
+    return gpu_of(wildcards) * PARAMETERS.training(run_of(wildcards)).processes
+
+
 def contract_of(wildcards):
     """The proof that the contract holds for the model that a run trains."""
     model = Variant.parse(wildcards.variant).model

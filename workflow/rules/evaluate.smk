@@ -25,6 +25,7 @@ rule evaluate:
     resources:
         mem_mb=2000,
         runtime=120,
+        gpu=gpu_of,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
@@ -64,6 +65,7 @@ rule open_test:
     resources:
         mem_mb=2000,
         runtime=120,
+        gpu=gpu_of,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
@@ -102,6 +104,7 @@ rule replay:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=gpu_of,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),
@@ -141,6 +144,7 @@ rule complementarity:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=gpu_of,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),

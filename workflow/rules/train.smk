@@ -37,6 +37,7 @@ rule train:
     resources:
         mem_mb=2000,
         runtime=600,
+        gpu=gpus_of,
     params:
         profile=PROFILE,
         run=lambda w: str(run_of(w)),

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -192,6 +193,7 @@ def train(
     On SIGTERM or SIGUSR1, or when its time is almost over, it saves where it stands and leaves with status 75: the same command goes on.
     Under torchrun, several processes train it together.
     """
+    from wavestack.operations.slurm import end_of_job
     from wavestack.training.interruption import watching
     from wavestack.training.processes import joined
     from wavestack.training.run import train_run
@@ -202,7 +204,7 @@ def train(
     inputs = [tokens / "manifest.json", *([choice] if choice else [])]
     training = parameters.training(chosen)
     with (
-        watching(minutes) as interruption,
+        watching(end_of_job() if minutes is None else time.time() + 60 * minutes) as interruption,
         joined(training.device, training.processes) as processes,
         _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
     ):

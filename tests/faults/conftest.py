@@ -84,6 +84,7 @@ def sources(tmp_path_factory) -> Path:
     for name in ("src", "workflow", "params"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", folder)
+    (folder / "slurm").symlink_to("workflow/profiles/slurm")
     shutil.copy(HERE / "faults.yaml", folder / "params")
     return folder
 
@@ -91,7 +92,7 @@ def sources(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def whole(sources, tmp_path_factory) -> Project:
     """What comes of it when nothing goes wrong."""
-    project = Project(Path(shutil.copytree(sources, tmp_path_factory.mktemp("whole") / "project")))
+    project = Project(Path(shutil.copytree(sources, tmp_path_factory.mktemp("whole") / "project", symlinks=True)))
     started = time.monotonic()
     status, told = project.run(*project.workflow())
     assert status == 0, told
@@ -102,7 +103,7 @@ def whole(sources, tmp_path_factory) -> Project:
 @pytest.fixture
 def project(sources, tmp_path) -> Project:
     """Nothing made yet."""
-    return Project(Path(shutil.copytree(sources, tmp_path / "project")))
+    return Project(Path(shutil.copytree(sources, tmp_path / "project", symlinks=True)))
 
 
 @pytest.fixture

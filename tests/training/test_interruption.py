@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -78,14 +77,3 @@ def test_it_stops_before_a_step_that_might_not_end_in_time(monkeypatch):
         clock[0] += 20
     assert looks[:4] == [None] * 4  # 60 s are over, and 40 are left before the margin: two steps
     assert looks[4] == f"{MARGIN + 20:.0f} s are left of its time, and a step takes up to 20 s"
-
-
-def test_the_time_is_the_slurm_job_s_unless_it_is_given(monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_END_TIME", "123456")
-    with watching(None) as stop:
-        assert stop.deadline == 123456
-    with watching(5) as stop:
-        assert stop.deadline == pytest.approx(time.time() + 300, abs=5)
-    monkeypatch.delenv("SLURM_JOB_END_TIME")
-    with watching(None) as stop:
-        assert stop.deadline is None

@@ -127,18 +127,27 @@ class TokenFile:
         """Open a split that `write_tokens` wrote to `data`.
 
         Raises:
-            ValueError: a file is missing, or its size is not the one that the manifest tells.
+            ValueError: a file is missing or broken, or its size is not the one that the manifest tells.
         """
         manifest = read_json(data / "manifest.json")
-        told, dtype = manifest["splits"][split], np.dtype(manifest["dtype"]).newbyteorder("<")
+        try:
+            counted = manifest["splits"][split]
+            told = {"tokens": int(counted["tokens"]), "documents": int(counted["documents"]), "words": counted["words"]}
+            dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
+            vocabulary, end_of_text = int(manifest["vocabulary"]), int(manifest["end_of_text"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{data / 'manifest.json'} is no manifest of token files ({error!r}); write the tokens again") from None
         path, table = data / f"{split}.tokens", data / f"{split}.documents.parquet"
         for needed in (path, table):
             if not needed.is_file():
                 raise ValueError(f"{needed} does not exist; the step that writes it has not run")
         expected = told["tokens"] * dtype.itemsize
-        if (found := path.stat().st_size) != expected:
+        if (found := path.stat().st_size) != expected or found == 0:
             raise ValueError(f"{path} has {found} bytes, and the manifest tells {expected}; delete it and write the tokens again")
-        rows = pq.read_table(table)
+        try:
+            rows = pq.read_table(table, columns=["border", "bytes", *([] if told["words"] is None else ["words"])])
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{table} is no table of documents ({error}); delete it and write the tokens again") from None
         if rows.num_rows != told["documents"]:
             raise ValueError(
                 f"{table} has {rows.num_rows} documents, and the manifest tells {told['documents']}; delete it and write the tokens again"
@@ -148,8 +157,8 @@ class TokenFile:
             borders=np.append(rows["border"].to_numpy(), np.int64(told["tokens"] - 1)),
             bytes=rows["bytes"].to_numpy(),
             words=None if told["words"] is None else rows["words"].to_numpy(),
-            vocabulary=manifest["vocabulary"],
-            end_of_text=manifest["end_of_text"],
+            vocabulary=vocabulary,
+            end_of_text=end_of_text,
         )
 
     def __len__(self) -> int:

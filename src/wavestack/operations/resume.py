@@ -7,18 +7,16 @@ other machines that have not said here that they ended (`wavestack.operations.sn
 import contextlib
 import logging
 import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from wavestack.artifacts import TEMPORARY
 from wavestack.operations.inventory import results, take_away_stale
+from wavestack.operations.slurm import Job, cancel, jobs_in
 from wavestack.operations.snakemake import DRIVERS
 from wavestack.operations.stages import shortened, snakemake
 from wavestack.params import Parameters
@@ -28,14 +26,6 @@ log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds in which a training that was told to stop has saved
 LOCKS = Path(".snakemake/locks")
 UNDER_SNAKEMAKE = "--mode"  # an option of the Snakemakes that Snakemake starts, of a job that it submitted or of a group
-
-
-@dataclass(frozen=True)
-class Job:
-    """One that Slurm has in this folder."""
-
-    number: str
-    name: str
 
 
 def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arguments: Sequence[str]) -> None:
@@ -52,7 +42,7 @@ def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arg
     """
     here = Path.cwd()
     _refuse_if_alive(here)
-    _end(list(orphans(here)), list(slurm_jobs(here)), wait)
+    _end(list(orphans(here)), list(jobs_in(here)), wait)
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
         log.info("nobody owns the lock: taken away")
         snakemake(profile, "--unlock", "--quiet", *arguments)
@@ -80,22 +70,6 @@ def orphans(folder: Path) -> Iterator[psutil.Process]:
         under = _is(command, "snakemake") and UNDER_SNAKEMAKE in command
         if under or all(any(sign in word for word in command) for sign in ("wavestack", "--fingerprint")):
             yield process
-
-
-def slurm_jobs(folder: Path) -> Iterator[Job]:
-    """What Slurm runs or will run in a folder, but for the job that this itself is in."""
-    if shutil.which("squeue") is None:
-        return
-    command = ["squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        log.warning("Slurm does not answer, so no job of it is looked for: %s", done.stderr.strip())
-        return
-    for line in done.stdout.splitlines():
-        number, state, name, place = line.split("|", 3)
-        running = state in ("RUNNING", "PENDING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED")
-        if running and place == str(folder) and number != os.environ.get("SLURM_JOB_ID"):
-            yield Job(number, name)
 
 
 def _refuse_if_alive(here: Path) -> None:
@@ -126,7 +100,7 @@ def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
         if jobs:
-            subprocess.run(["scancel", *(job.number for job in jobs)], check=False)
+            cancel(jobs)
     left = psutil.wait_procs(processes, timeout=None if wait else PATIENCE)[1]
     for process in left:
         log.warning("killed, since it did not stop in %.0f s: process %d", PATIENCE, process.pid)
@@ -134,7 +108,7 @@ def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
             process.kill()
     psutil.wait_procs(left, timeout=PATIENCE)
     ends = time.monotonic() + PATIENCE
-    while jobs and (remaining := [job for job in slurm_jobs(Path.cwd()) if job in jobs]):
+    while jobs and (remaining := [job for job in jobs_in(Path.cwd()) if job in jobs]):
         if not wait and time.monotonic() > ends:
             numbers = " ".join(job.number for job in remaining)
             raise ValueError(f"Slurm has not ended jobs {numbers}; look at squeue, and resume again when they are gone")

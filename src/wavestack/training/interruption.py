@@ -4,7 +4,6 @@ The handler of a signal only sets a flag, and the loop looks at it between two s
 it may interrupt anything.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -48,15 +47,9 @@ class Interruption:
 
 
 @contextmanager
-def watching(minutes: float | None) -> Iterator[Interruption]:
-    """Look out for signals, and for the end of the time.
-
-    Args:
-        minutes: from now; None for what Slurm says of the job that this is in, if it is in one.
-    """
-    ends = os.environ.get("SLURM_JOB_END_TIME")
-    given = float(ends) if ends else None
-    interruption = Interruption(given if minutes is None else time.time() + 60 * minutes)
+def watching(deadline: float | None) -> Iterator[Interruption]:
+    """Look out for signals, and for the end of the time, in seconds since the epoch."""
+    interruption = Interruption(deadline)
     before = {number: signal.signal(number, interruption.receive) for number in SIGNALS}
     try:
         yield interruption

@@ -1,0 +1,84 @@
+"""Checkpoints that are not what was written: the one before is used, the fault is named, and the end is the same."""
+
+import pickle
+import shutil
+
+import pytest
+
+
+def truncated(share: float):
+    def damage(path):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return damage
+
+
+def without_last_byte(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def gone(path):
+    path.unlink()
+
+
+def replaced(content: bytes):
+    return lambda path: path.write_bytes(content)
+
+
+class Payload:
+    """Unpickled, it would leave a file behind."""
+
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+FAULTS = {
+    "header cut": (truncated(0.0005), "safetensors", "is not what was written"),
+    "middle cut": (truncated(0.5), "safetensors", "is not what was written"),
+    "last byte cut": (without_last_byte, "safetensors", "is not what was written"),
+    "bit flipped": (flipped, "safetensors", "is not what was written"),
+    "no weights": (gone, "safetensors", "does not exist, though its JSON does"),
+    "a pickle": (replaced(pickle.dumps(Payload())), "safetensors", "is not what was written"),
+    "no marker": (gone, "json", None),  # without its JSON it was never there
+    "marker cut": (truncated(0.5), "json", "is not JSON"),
+    "marker empty": (replaced(b""), "json", "is not JSON"),
+    "marker a list": (replaced(b"[]"), "json", "is not what was written"),
+    "marker nested deeply": (replaced(b"[" * 100_000), "json", "is not JSON"),
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(whole, sources, tmp_path_factory):
+    """A training that was stopped on the way, with two checkpoints."""
+    project = type(whole)(shutil.copytree(sources, tmp_path_factory.mktemp("stopped") / "project", symlinks=True))
+    shutil.copytree(whole.data / "tokens", project.data / "tokens")
+    fault = {"FAULT": "computing 55 training", "FAULT_DONE": str(project.folder / "killed")}
+    status, told = project.run(*project.training(), **fault)
+    assert status == -9, told
+    return project
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_checkpoint_before_is_used_and_the_fault_named(whole, stopped, tmp_path, outcomes, fault):
+    damage, kind, named = FAULTS[fault]
+    shutil.copytree(stopped.folder / "alone", stopped.folder / fault)
+    newest, before = sorted((stopped.folder / fault / "data/checkpoints").glob("step*.json"), reverse=True)
+    assert (newest.stem, before.stem) == ("step00000050", "step00000040")
+    damage(newest.with_suffix(f".{kind}"))
+    status, told = stopped.run(*stopped.training(fault))
+    assert status == 0, told
+    assert "resumed at step 40" in told
+    if named:
+        assert f"checkpoint passed over: {fault}/data/checkpoints/step00000050.{kind} {named}" in told, told
+    for name in ("best.safetensors", "last.safetensors"):
+        ours = next(path for path in whole.data.rglob(name))
+        assert (stopped.folder / fault / "data" / name).read_bytes() == ours.read_bytes()
+    assert not (stopped.folder / "executed").exists()
+    outcomes[f"checkpoint, {fault}", "the one before is used, the same bytes"] += 1

@@ -1,0 +1,108 @@
+"""Two at once: two drivers, two copies of a training, and a resume beside a living driver."""
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+LONG = ("--config", "budgets={tiny: {tokens: 15360000}}")  # a training of many minutes
+
+
+def until(condition, seconds: float = 120):
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+def trainings(project) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(project.folder) and process.cmdline()[1:3][-1:] == ["train"]:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.fixture
+def at_work(project):
+    """A driver in the middle of a long training; nothing of it is left afterwards."""
+    driver = project.start(*project.workflow(*LONG))
+    (training,) = until(lambda: [p for p in trainings(project) if (project.data / "runs").is_dir()])
+    until(lambda: list(project.data.rglob("step*.json")))
+    yield driver, training
+    for process in (psutil.Process(driver.pid) if driver.poll() is None else None, training):
+        if process is not None and process.is_running():
+            process.kill()
+    driver.wait()
+
+
+def test_the_second_of_two_at_once_is_refused_at_once(project, at_work, outcomes):
+    driver, training = at_work
+    first = project.told.read_text()
+    began = time.monotonic()
+    status, told = project.run(*project.workflow(*LONG))
+    assert status == 1
+    assert "Directory cannot be locked" in told
+    outcomes["two drivers at once", "the second is refused"] += 1
+
+    status, told = project.run("wavestack", "resume", "--params", "params/faults.yaml", "--", *LONG)
+    assert status == 1
+    assert f"snakemake is at work in this folder (process {driver.pid})" in told
+    outcomes["resume beside a living driver", "refused"] += 1
+
+    again = training.cmdline()[2:]
+    status, told = project.run("wavestack", *again, WAVESTACK_SET=training.environ()["WAVESTACK_SET"])
+    assert status == 1
+    assert f"is held by process {training.pid} on" in told
+    outcomes["two copies of a training at once", "the second is refused"] += 1
+    assert time.monotonic() - began < 120
+    assert training.is_running()
+    assert first is not None
+
+
+def test_sigterm_saves_within_half_a_minute_and_resume_goes_on(project, at_work, outcomes):
+    """The driver is gone; its training is told to stop, saves between two checkpoints of its own, and leaves with the status for it."""
+    driver, training = at_work
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    began = time.monotonic()
+    training.terminate()
+    psutil.wait_procs([training], timeout=30)
+    assert not training.is_running()
+    assert time.monotonic() - began < 30
+    (log,) = project.folder.glob("logs/faults/train/pydocs/wavestack/tiny/base/*.log")
+    last = log.read_text().strip().splitlines()[-1]
+    assert "which is saved: SIGTERM was received; the same command goes on from there" in last
+    step = int(last.split("step ")[1].split()[0])
+    assert max(int(Path(path).stem.removeprefix("step")) for path in project.data.rglob("step*.json")) == step
+    outcomes["SIGTERM to a training", "saved within 30 s"] += 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_training_that_lives_on_is_stopped_or_waited_for(whole, project, outcomes, waiting):
+    driver = project.start(*project.workflow())
+    until(lambda: trainings(project))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    status, told = project.resume(*(["--wait"] if waiting else []))
+    assert status == 0, told
+    assert f"{'waited for' if waiting else 'stopped'}, left by a workflow that is gone" in told
+    assert project.results() == whole.results()
+    outcomes["SIGKILL of the driver, its training lives on", f"{'waited for' if waiting else 'stopped'}, the same bytes"] += 1
+
+
+def test_a_driver_of_another_machine_is_not_thought_dead(project):
+    record = project.folder / ".snakemake/drivers/elsewhere.123"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    status, told = project.resume()
+    assert status == 1
+    assert "snakemake was started here on elsewhere (process 123)" in told
+    assert "rm '.snakemake/drivers/elsewhere.123'" in told

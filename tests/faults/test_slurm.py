@@ -1,0 +1,178 @@
+"""The workflow on a real Slurm (`make slurm-up`): what is submitted, the same results as without it, and what a cluster does to jobs."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import BIN, RUN
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
+    reason="no Slurm answers here; make slurm-up starts one",
+)
+QUICKLY = ("--slurm-init-seconds-before-status-checks", "2")
+LONGER = ("--config", "budgets={tiny: {tokens: 1536000}}")  # a training of some minutes
+
+
+def on_slurm(*arguments: str) -> tuple[str, ...]:
+    return ("snakemake", "--profile", "slurm", "--configfile", "params/faults.yaml", *QUICKLY, *arguments)
+
+
+@pytest.fixture
+def submitted(tmp_path):
+    """The lines that sbatch was called with: a program of that name writes them down and calls the real one."""
+    lines, folder = tmp_path / "submitted.txt", tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {lines}\nexec {shutil.which("sbatch")} "$@"\n')
+    (folder / "sbatch").chmod(0o755)
+
+    def told() -> list[str]:
+        return lines.read_text().splitlines()
+
+    told.path = {"PATH": f"{folder}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return told
+
+
+def queue(project) -> list[tuple[str, str, str]]:
+    """Jobs of a project: number, state, comment."""
+    done = subprocess.run(["squeue", "--states=all", "--noheader", "--format=%i|%T|%k|%Z"], capture_output=True, text=True, check=True)
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    return [(number, state, comment) for number, state, comment, place in rows if place == str(project.folder)]
+
+
+def until(condition, seconds: float = 120):
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.2)
+    return found
+
+
+def running(project, rule: str) -> str | None:
+    return next((number for number, state, comment in queue(project) if state == "RUNNING" and rule in comment), None)
+
+
+def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
+    status, told = project.run(*on_slurm(), **submitted.path)
+    assert status == 0, told
+    assert project.results() == whole.results()
+    texts, checks, training, measures = submitted()
+    for line, comment, asked in (
+        (
+            texts,
+            "rule_text_corpus_tokens",
+            "-t 360 --mem 4000 --ntasks=1 --cpus-per-task=2",
+        ),  # one after another: the larger of both, and the sum
+        (checks, "rule_checks_budget_contract", "-t 10 --mem 3000 --ntasks=1 --cpus-per-task=2"),  # side by side
+        (training, "rule_train_wildcards_pydocs_wavestack_tiny_base_0", "-t 600 --mem 2000 --ntasks=1 --cpus-per-task=1"),
+        (measures, "rule_measures_evaluate", "-t 120 --mem 2000 --ntasks=1 --cpus-per-task=1"),
+    ):
+        assert f"--comment {comment} -p main {asked} " in line, line
+        assert "--gpus" not in line
+        assert "--gres" not in line
+    outcomes["Slurm, nothing goes wrong", "the same bytes as without it"] += 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        (["corpus:gpu=1"], "--gpus=1"),
+        (["corpus:gres=gpu:1"], "--gres=gpu:1"),  # where --gpus is refused
+        (["corpus:slurm_account=ours"], "-A ours"),
+        (["corpus:runtime=77", "corpus:mem_mb=3333"], "-t 77 --mem 3333"),
+        (["corpus:slurm_extra='--exclusive'"], "--exclusive"),
+    ],
+)
+def test_settings_of_a_step_are_submitted(project, submitted, settings, asked):
+    """By itself, without its group: a group adds up what its steps ask for."""
+    alone = ("--retries", "0", "--groups", "corpus=corpus", "--until", "corpus")
+    project.run(*on_slurm(*alone, "--set-resources", *settings), **submitted.path)
+    assert any(asked in line for line in submitted()), submitted()
+
+
+def test_a_refused_submission_is_told_and_can_be_mended(whole, project, outcomes):
+    status, told = project.run(*on_slurm("--retries", "0", "--default-resources", "slurm_partition=nowhere"))
+    assert status != 0
+    assert "invalid partition specified: nowhere" in told
+    assert queue(project) == []
+    outcomes["Slurm, sbatch refuses", "its reason is told"] += 1
+
+
+@pytest.mark.nightly
+def test_scancel_in_mid_run_is_told_and_one_command_finishes(whole, project, outcomes):
+    driver = project.start(*on_slurm("--retries", "0"))
+    number = until(lambda: running(project, "train"))
+    subprocess.run(["scancel", number], check=True)
+    assert driver.wait(timeout=300) != 0
+    told = project.told.read_text()
+    assert "CANCELLED" in told, told
+    status, told = project.resume()
+    assert status == 0, told
+    assert project.results() == whole.results()
+    outcomes["Slurm, scancel in mid-run", "CANCELLED is told, then the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_over_its_memory_it_is_tried_with_more(whole, project, outcomes):
+    status, told = project.run(*on_slurm("--set-resources", "train:mem_mb=attempt * attempt * 150"))
+    assert status == 0, told
+    assert re.search("status is: '(FAILED|OUT_OF_MEMORY)'", told), told
+    assert project.results() == whole.results()
+    outcomes["Slurm, over its memory", "told, tried with more, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_a_training_preempted_by_its_time_goes_on_in_the_next_job(project, outcomes):
+    """A minute and a half of work in jobs of one minute, whose last half minute is the margin; against one that is never stopped."""
+    status, told = project.run(*project.training("alone", "--set", "budgets.tiny.tokens=1536000"), *())
+    if status:  # no token files yet
+        status, told = project.run(*project.workflow("--config", "budgets={tiny: {tokens: 1536000}}", "--until", "tokens"))
+        assert status == 0, told
+        status, told = project.run(*project.training("alone", "--set", "budgets.tiny.tokens=1536000"))
+    assert status == 0, told
+    status, told = project.run(*on_slurm("--retries", "20", "--set-resources", "train:runtime=1", *LONGER))
+    assert status == 0, told
+    log = (project.folder / "logs/faults/train" / f"{RUN}.log").read_text()
+    stops = told.count("Error in rule train") or told.count("status is: 'FAILED'")
+    assert stops >= 3, told
+    assert "resumed at step" in log
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (project.data / "runs" / RUN / name).read_bytes() == (project.folder / "alone/data" / name).read_bytes()
+    outcomes["Slurm, over its time", f"stopped {stops} times before the end of its job, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_a_node_that_is_drained_keeps_jobs_waiting(whole, project, outcomes):
+    node = subprocess.run(["sinfo", "--noheader", "--format=%n"], capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["scontrol", "update", f"nodename={node}", "state=drain", "reason=test"], check=True)
+    try:
+        driver = project.start(*on_slurm())
+        reason = until(lambda: [state for _, state, _ in queue(project) if state == "PENDING"])
+        assert reason
+        told = subprocess.run(["squeue", "--noheader", "--format=%r"], capture_output=True, text=True, check=True).stdout
+        assert re.search("Nodes_?required|ReqNodeNotAvail|Resources", told), told
+    finally:
+        subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=True)
+    assert driver.wait(timeout=400) == 0, project.told.read_text()
+    assert project.results() == whole.results()
+    outcomes["Slurm, a node drained", "jobs wait, then the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_the_driver_killed_while_its_job_runs(whole, project, outcomes):
+    """`resume` finds the job by its folder and cancels it, so that no second one writes the same files."""
+    driver = project.start(*on_slurm())
+    until(lambda: running(project, "train"))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    status, told = project.resume()
+    assert status == 0, told
+    assert "left by a workflow that is gone: Slurm job" in told
+    assert project.results() == whole.results()
+    assert project.unfinished() == []
+    outcomes["Slurm, SIGKILL of the driver", "its job is cancelled, the same bytes"] += 1

@@ -33,6 +33,7 @@ def test_a_full_disk_is_an_error_and_with_room_the_rerun_finishes(whole, small, 
     status, told = small.run(*small.training())
     assert status == 1, told
     assert "No space left on device" in told.strip().splitlines()[-1]
+    assert "make room and run it again" in told
     assert "Traceback" not in told
     assert not {name for name in files(folder) if name.endswith(".tmp")}
     assert not {"best.json", "last.json", "training.json"} & files(folder)

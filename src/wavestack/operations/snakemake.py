@@ -43,9 +43,30 @@ def announced() -> Iterator[None]:
         record.unlink(missing_ok=True)
 
 
+def others() -> list[str]:
+    """Those that are at work in this folder beside this process, as far as can be seen from this machine."""
+    found = []
+    for record in sorted(DRIVERS.glob("*")):
+        host, _, process = record.name.rpartition(".")
+        if host != socket.gethostname():
+            found.append(f"process {process} on {host}")
+        elif int(process) != os.getpid() and Path(f"/proc/{process}").exists():
+            found.append(f"process {process}")
+    return found
+
+
 def main() -> None:
-    """Snakemake's own command line, its arguments filled in."""
+    """Snakemake's own command line, its arguments filled in; where it fails beside another one, that is said."""
     from snakemake.cli import main as snakemake_main
 
     with announced():
-        sys.exit(snakemake_main(with_all_cores(sys.argv[1:])))
+        try:
+            snakemake_main(with_all_cores(sys.argv[1:]))
+        except SystemExit as end:
+            if end.code and (found := others()):
+                print(
+                    f"snakemake is at work in this folder, too ({', '.join(found)}): one at a time makes a profile's results; wait for "
+                    "its end, or stop it. What is said above, of incomplete files or a lock, comes of that.",
+                    file=sys.stderr,
+                )
+            raise

@@ -68,7 +68,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     """Write `path`.safetensors, then `path`.json with the facts and the other file's hash: without its JSON a checkpoint is not there."""
     weights = path.with_suffix(".safetensors")
     with written_atomically(weights) as temporary:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary)
+        try:
+            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary)
+        except SafetensorError as fault:  # its own name for a full disk
+            raise OSError(f"{weights} cannot be written: {fault}; make room and run it again") from None
         mark = sha256(temporary)
     write_json(path.with_suffix(".json"), {**facts, "sha256": mark})
 
@@ -79,7 +82,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     weights = path.with_suffix(".safetensors")
     if not weights.is_file():
         raise ValueError(f"{weights} does not exist, though its JSON does")
-    if not isinstance(facts, dict) or sha256(weights) != facts.get("sha256"):
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path.with_suffix('.json')} is not what was written: it holds no facts of a checkpoint")
+    if sha256(weights) != facts.get("sha256"):
         raise ValueError(f"{weights} is not what was written: its SHA-256 differs from the one in its JSON")
     try:
         return load_file(weights), facts

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import RUN
+from victim import RUN
 
 
 def mounted(folder, options: str) -> None:

@@ -6,16 +6,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from victim import until
 
 LONG = ("--config", "budgets={tiny: {tokens: 15360000}}")  # a training of many minutes
-
-
-def until(condition, seconds: float = 120):
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.1)
-    return found
 
 
 def trainings(project) -> list[psutil.Process]:

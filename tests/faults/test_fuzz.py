@@ -7,9 +7,9 @@ import numpy
 import pytest
 import torch
 import yaml
-from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from victim import ROOT
 
 from wavestack.artifacts import sha256
 from wavestack.corpora.tokens import TokenFile

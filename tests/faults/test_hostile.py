@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import BIN, ROOT
 from test_corruption import Payload
+from victim import BIN, ROOT
 
 from wavestack.artifacts import sha256
 from wavestack.reading import load as load_parameters

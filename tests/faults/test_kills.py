@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from conftest import RUN
+from victim import RUN
 
 PHASES = {"computing": 100, "validating": 11, "writing": 12, "renaming": 30}  # how often a training enters them
 SEED = random.randrange(10**6)

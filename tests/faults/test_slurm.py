@@ -5,10 +5,9 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
-from conftest import BIN, RUN
+from victim import BIN, RUN, until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
@@ -42,14 +41,6 @@ def queue(project) -> list[tuple[str, str, str]]:
     done = subprocess.run(["squeue", "--states=all", "--noheader", "--format=%i|%T|%k|%Z"], capture_output=True, text=True, check=True)
     rows = [line.split("|") for line in done.stdout.splitlines()]
     return [(number, state, comment) for number, state, comment, place in rows if place == str(project.folder)]
-
-
-def until(condition, seconds: float = 120):
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.2)
-    return found
 
 
 def running(project, rule: str) -> str | None:

@@ -53,6 +53,8 @@ FAULTS = {
     "marker nested deeply": (replaced(b"[" * 100_000), "json", "is not JSON"),
 }
 
+OFTEN = ("middle cut", "bit flipped", "no weights", "marker cut")
+
 
 @pytest.fixture(scope="module")
 def stopped(whole, sources, tmp_path_factory):
@@ -65,7 +67,7 @@ def stopped(whole, sources, tmp_path_factory):
     return project
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault if fault in OFTEN else pytest.param(fault, marks=pytest.mark.nightly) for fault in FAULTS])
 def test_the_checkpoint_before_is_used_and_the_fault_named(whole, stopped, tmp_path, outcomes, fault):
     damage, kind, named = FAULTS[fault]
     shutil.copytree(stopped.folder / "alone", stopped.folder / fault)

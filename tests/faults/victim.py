@@ -50,7 +50,7 @@ class Project:
         return self.folder / "told.txt"
 
     def run(self, *command: str, **environment: str) -> tuple[int, str]:
-        status = self.start(*command, **environment).wait(timeout=600)
+        status = self.start(*command, **environment).wait(timeout=1800)
         return status, self.told.read_text()
 
     def workflow(self, *arguments: str) -> tuple[str, ...]:

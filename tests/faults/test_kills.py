@@ -46,7 +46,7 @@ def kill_the_driver(whole, project, outcomes, phase: str, count: int) -> None:
     outcomes[f"SIGKILL of the driver, {phase}", "the same bytes"] += 1
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", ["writing", *(pytest.param(phase, marks=pytest.mark.nightly) for phase in PHASES if phase != "writing")])
 def test_a_training_killed_in_each_phase(whole, half, outcomes, phase):
     kill_a_training(whole, half, outcomes, *drawn(1, (phase,))[0])
 

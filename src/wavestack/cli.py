@@ -208,6 +208,8 @@ def train(
         joined(training.device, training.processes) as processes,
         _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
     ):
+        if not processes.first:
+            logging.disable(logging.WARNING)  # all say the same
         trained = train_run(
             parameters, chosen, tokens, data, reports, step.fingerprint, choice, processes=processes, interruption=interruption
         )
@@ -473,7 +475,7 @@ def reproduce(
     from wavestack.operations.stages import reproduce as make_stage
 
     parameters = load(params, override)
-    make_stage(parameters, params, stage, Path("reports") / parameters.name)
+    make_stage(parameters, params, override, stage, Path("reports") / parameters.name)
 
 
 @app.command()
@@ -492,7 +494,6 @@ def restore(
 
 @app.command()
 def resume(
-    arguments: Annotated[list[str] | None, typer.Argument(help="More of Snakemake's, behind --.")] = None,
     params: Profile = QUICK,
     override: Overrides = [],
     wait: Annotated[bool, typer.Option("--wait", help="For what was left running, instead of stopping it.")] = False,
@@ -501,7 +502,7 @@ def resume(
     from wavestack.operations.resume import resume as resume_workflow
 
     parameters = load(params, override)
-    resume_workflow(parameters, params, Path("reports") / parameters.name, wait, arguments or [])
+    resume_workflow(parameters, params, override, Path("reports") / parameters.name, wait)
     print(f"{parameters.name}: everything is there")
 
 

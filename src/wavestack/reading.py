@@ -77,6 +77,17 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Parameters:
     return parameters
 
 
+def nested(overrides: Iterable[str]) -> dict[str, Any]:
+    """`key.path=value` items as one mapping, as Snakemake's --config takes it; ParameterError where an item is none."""
+    raw: dict[str, Any] = {}
+    errors: list[str] = []
+    for item in overrides:
+        _lay_over(raw, item, errors)
+    if errors:
+        raise ParameterError(errors)
+    return raw
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """YAML's own rule, which PyYAML leaves out: a key stands once. The second of two would win in silence."""
 

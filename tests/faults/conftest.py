@@ -1,6 +1,8 @@
+import itertools
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,15 @@ def whole(sources, tmp_path_factory) -> Project:
 
 
 @pytest.fixture
-def project(sources, tmp_path) -> Project:
-    """Nothing made yet."""
-    return Project(Path(shutil.copytree(sources, tmp_path / "project", symlinks=True)))
+def another(sources, tmp_path) -> Callable[[], Project]:
+    """Makes projects in which nothing is made yet."""
+    numbers = itertools.count()
+    return lambda: Project(Path(shutil.copytree(sources, tmp_path / f"project{next(numbers)}", symlinks=True)))
+
+
+@pytest.fixture
+def project(another) -> Project:
+    return another()
 
 
 @pytest.fixture

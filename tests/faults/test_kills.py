@@ -62,22 +62,23 @@ def test_the_driver_killed_over_a_training_that_lives_on(whole, project, outcome
 
 
 @pytest.mark.nightly
-def test_the_driver_killed_thirty_times_in_the_phases_of_a_training(whole, sources, tmp_path, outcomes):
-    for number, (phase, count) in enumerate(drawn(30)):
-        project = type(whole)(shutil.copytree(sources, tmp_path / str(number)))
+def test_the_driver_killed_thirty_times_in_the_phases_of_a_training(whole, another, outcomes):
+    for phase, count in drawn(30):
+        project = another()
         kill_the_driver(whole, project, outcomes, phase, count)
         shutil.rmtree(project.folder)
 
 
 @pytest.mark.nightly
-def test_the_driver_killed_twenty_times_at_any_moment(whole, sources, tmp_path, outcomes):
+def test_the_driver_killed_twenty_times_at_any_moment(whole, another, outcomes):
     """From its start to its end; with all that it started, every other time."""
     draw, began = random.Random(SEED), time.monotonic()
-    status, told = (timed := type(whole)(shutil.copytree(sources, tmp_path / "timed"))).run(*timed.workflow())
+    timed = another()
+    status, told = timed.run(*timed.workflow())
     assert status == 0, told
     seconds = time.monotonic() - began
     for number in range(20):
-        project = type(whole)(shutil.copytree(sources, tmp_path / str(number)))
+        project = another()
         driver = project.start(*project.workflow())
         time.sleep(draw.uniform(0.5, seconds))
         started = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []

@@ -66,10 +66,9 @@ class Project:
 
     def results(self) -> dict[str, bytes]:
         """Every deterministic result, light and heavy."""
-        kinds = ("metrics.json", "training.json", "curve.csv", "best.*", "last.*", "documents.parquet", "comparison.csv", "losses.csv")
+        kinds = ("metrics.json", "training.json", "curve.csv", "best.*", "last.*", "documents.parquet", "losses.csv")
         found = [path for kind in kinds for folder in (self.reports, self.data) for path in folder.rglob(kind)]
-        timed = {"comparison.csv"}  # holds seconds
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(found) if path.name not in timed}
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(found)}
 
     def unfinished(self) -> list[str]:
         """What a killed writer left."""
@@ -77,7 +76,7 @@ class Project:
 
 
 def until(condition, seconds: float = 120):
-    """Wait for something, and say what it was."""
+    """Wait for something; what it was."""
     ends = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < ends, f"it did not happen in {seconds:.0f} s"

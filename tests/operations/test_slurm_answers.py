@@ -19,6 +19,7 @@ def answers(tmp_path, monkeypatch):
         script.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path))
     for name in ("SLURM_JOB_ID", "SLURM_JOB_END_TIME"):
         monkeypatch.delenv(name, raising=False)
     return put
@@ -30,10 +31,12 @@ def test_jobs_are_those_of_the_folder_that_have_not_ended(answers, monkeypatch):
     assert list(jobs_in(Path("/a"))) == [Job("1", "train"), Job("4", "odd")]
 
 
-def test_a_slurm_that_does_not_answer_has_no_jobs(answers, caplog):
+def test_a_slurm_that_does_not_answer_is_not_taken_for_one_without_jobs(answers, monkeypatch):
     answers("squeue", "", status=1)
+    with pytest.raises(ValueError, match="Slurm does not answer `squeue"):
+        list(jobs_in(Path("/a")))
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")  # its commands are installed, and there is no cluster
     assert list(jobs_in(Path("/a"))) == []
-    assert "Slurm does not answer `squeue" in caplog.text
 
 
 def test_the_end_of_the_job(answers, monkeypatch):
@@ -41,6 +44,8 @@ def test_the_end_of_the_job(answers, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     answers("scontrol", "JobId=7 StartTime=2026-11-26T09:00:00 EndTime=2026-11-26T10:00:00 Deadline=N/A")
     assert end_of_job() == datetime(2026, 11, 26, 10).timestamp()
+    answers("scontrol", "", status=1)
+    assert end_of_job() is None
     answers("scontrol", "JobId=7 EndTime=Unknown")
     assert end_of_job() is None
     monkeypatch.setenv("SLURM_JOB_END_TIME", "123456")

@@ -38,7 +38,7 @@ def restore(parameters: Parameters, profile: Path, reports: Path, remote: str | 
     locked = _locked(stages)
     _dvc("pull", *(["--remote", remote] if remote else []), *stages)
     check(locked)
-    snakemake(profile, "--touch", "--forceall", "--quiet", "all")
+    snakemake(profile, [], "--touch", "--forceall", "--quiet", "all")
     return take_away_stale(results(parameters, reports))
 
 

@@ -28,14 +28,14 @@ LOCKS = Path(".snakemake/locks")
 UNDER_SNAKEMAKE = "--mode"  # an option of the Snakemakes that Snakemake starts, of a job that it submitted or of a group
 
 
-def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arguments: Sequence[str]) -> None:
+def resume(parameters: Parameters, profile: Path, overrides: Sequence[str], reports: Path, wait: bool) -> None:
     """Finish what a killed workflow began.
 
     Args:
         profile: the file of parameters.
+        overrides: what the parameters have laid over it.
         reports: the profile's folder of light results.
         wait: for what it left running, instead of stopping it; a training that is stopped has saved where it stands.
-        arguments: more of Snakemake's, such as `--config`.
 
     Raises:
         ValueError: a Snakemake is at work here, or may be; something does not stop; Snakemake fails; or a result is not of today's code.
@@ -45,13 +45,13 @@ def resume(parameters: Parameters, profile: Path, reports: Path, wait: bool, arg
     _end(list(orphans(here)), list(jobs_in(here)), wait)
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
         log.info("nobody owns the lock: taken away")
-        snakemake(profile, "--unlock", "--quiet", *arguments)
+        snakemake(profile, overrides, "--unlock", "--quiet")
     for folder in (reports, Path("data") / parameters.name):
         for unfinished in folder.rglob(f".*{TEMPORARY}"):  # nobody writes any more
             unfinished.unlink()
     everything = list(results(parameters, reports))
     take_away_stale(everything)
-    snakemake(profile, "--rerun-incomplete", *arguments)
+    snakemake(profile, overrides, "--rerun-incomplete")
     problems = [problem for result in everything if (problem := result.problem())]
     if problems:
         raise ValueError("\n".join(["after all of it was made:", *shortened(problems)]))
@@ -91,10 +91,9 @@ def _refuse_if_alive(here: Path) -> None:
 
 def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
     """Wait for what was left running, or stop it."""
-    for process in processes:
-        log.info("%s, left by a workflow that is gone: process %d", "waited for" if wait else "stopped", process.pid)
-    for job in jobs:
-        log.info("%s, left by a workflow that is gone: Slurm job %s (%s)", "waited for" if wait else "stopped", job.number, job.name)
+    left_running = [*(f"process {process.pid}" for process in processes), *(f"Slurm job {job.number} ({job.name})" for job in jobs)]
+    for name in left_running:
+        log.info("%s, left by a workflow that is gone: %s", "waited for" if wait else "stopped", name)
     if not wait:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -22,8 +22,12 @@ class Job:
 
 
 def jobs_in(folder: Path) -> Iterator[Job]:
-    """What Slurm runs or will run in a folder, but for the job that this process is in."""
-    if shutil.which("squeue") is None:
+    """What Slurm runs or will run in a folder, but for the job that this process is in.
+
+    Raises:
+        ValueError: there is a cluster and it does not answer, so that nobody knows.
+    """
+    if shutil.which("squeue") is None or not Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists():
         return
     for line in _asked("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z").splitlines():
         number, state, name, place = line.split("|", 3)
@@ -32,7 +36,7 @@ def jobs_in(folder: Path) -> Iterator[Job]:
 
 
 def cancel(jobs: list[Job]) -> None:
-    """Their processes get SIGTERM, and SIGKILL when the cluster's KillWait is over."""
+    """Their processes get SIGTERM, and SIGKILL when the cluster's KillWait is over; ValueError where Slurm does not answer."""
     _asked("scancel", *(job.number for job in jobs))
 
 
@@ -43,18 +47,20 @@ def end_of_job() -> float | None:
         return float(ends)
     if number is None:
         return None
-    told = re.search(r"\bEndTime=(\S+)", _asked("scontrol", "show", "job", number, "--oneliner"))
     try:
-        return datetime.fromisoformat(told[1]).timestamp() if told else None  # of this machine's time zone
-    except ValueError:
-        return None  # "Unknown"
+        told = re.search(r"\bEndTime=(\S+)", _asked("scontrol", "show", "job", number, "--oneliner"))
+    except ValueError as error:
+        log.warning("when this job ends is not known: %s", error)
+        return None
+    if told is None or told[1] == "Unknown":
+        return None
+    return datetime.fromisoformat(told[1]).timestamp()  # of this machine's time zone
 
 
 def _asked(*command: str) -> str:
-    """What a command of Slurm's answers; nothing, with a warning, where it does not."""
+    """What a command of Slurm's answers; ValueError where it does not."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        told = getattr(error, "stderr", None)
-        log.warning("Slurm does not answer `%s`: %s", " ".join(command), (told or str(error)).strip())
-        return ""
+        told = getattr(error, "stderr", None) or str(error)
+        raise ValueError(f"Slurm does not answer `{' '.join(command)}`: {told.strip()}; try again when it does") from None

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 BARE = ("--cores", "-c")
 DRIVERS = Path(".snakemake/drivers")
 
@@ -50,7 +52,7 @@ def others() -> list[str]:
         host, _, process = record.name.rpartition(".")
         if host != socket.gethostname():
             found.append(f"process {process} on {host}")
-        elif int(process) != os.getpid() and Path(f"/proc/{process}").exists():
+        elif int(process) != os.getpid() and psutil.pid_exists(int(process)):
             found.append(f"process {process}")
     return found
 

@@ -136,11 +136,11 @@ def train(
         record(None, validate())  # before the first step, so that there is a best even if it diverges at once
     with _progress_bar(steps, progress.step) as bar:
         while progress.step < steps and progress.status == "ok":
-            reasons = [reason for reason in processes.all(interruption.reason()) if reason]
-            if reasons:
+            reason = interruption.reason()
+            if processes.sum(reason is not None):
                 save()
                 done = f"stopped at step {progress.step} of {steps}, which is saved"
-                raise Interrupted(f"{done}: {reasons[0]}; the same command goes on from there")
+                raise Interrupted(f"{done}: {reason or 'another process is to stop'}; the same command goes on from there")
             started = time.perf_counter()
             loss, fault = _step(forward, model, optimizer, training, train_tokens, context, seed, progress.step, steps, processes)
             progress.seconds += time.perf_counter() - started

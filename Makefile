@@ -10,7 +10,7 @@ reproduce: $(INSTALLED)
 	$(BIN)/snakemake --cores
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 setup: $(INSTALLED)
 

@@ -77,11 +77,14 @@ def check(params: Annotated[Path, typer.Argument(help="A profile.")] = QUICK, ov
 
 
 def checked(params: Path, override: list[str]) -> Parameters:
-    """Parameters with every model's budget solved, so that what cannot be met is told before anything starts."""
-    from wavestack.studies.ledger import ledger_rows
+    """Parameters of which every model meets its budget, so that what cannot be met is told before anything starts."""
+    from wavestack.operations.inventory import met
 
     parameters = load(params, override)
-    ledger_rows(parameters)
+    if not met(parameters, Path("reports") / parameters.name):
+        from wavestack.studies.ledger import ledger_rows  # builds every model, so it loads PyTorch
+
+        ledger_rows(parameters)
     return parameters
 
 

@@ -42,13 +42,22 @@ def tokens(parameters: Parameters, name: str) -> Step:
 
 
 def ledger(parameters: Parameters) -> Step:
-    runs = parameters.runs()
-    settings = {
+    """All models, those of the sequence-length study too: a ledger of this fingerprint says that each meets its budget."""
+    runs, study = parameters.runs(), parameters.profile.studies.lengths
+    settings: dict[str, Any] = {
         "models": {f"{run.spec}/{Variant.parse(run.variant).model}": _spec(parameters.spec(run)) for run in runs},
         "budgets": {run.budget: parameters.profile.budgets[run.budget].model_dump(mode="json", exclude={"training"}) for run in runs},
         "vocabularies": {run.corpus: parameters.tokenizer(run.corpus).size for run in runs},
     }
     entries = {entry for run in runs for entry in parameters.spec(run).entries}
+    if study is not None:
+        specs = parameters.lengths_specs()
+        settings["lengths"] = {
+            "models": {spec: _spec(parameters.specs[spec]) for spec in specs},
+            "budget": parameters.lengths_budget().model_dump(mode="json", exclude={"training"}),
+            "vocabulary": study.vocabulary,
+        }
+        entries |= {entry for spec in specs for entry in parameters.specs[spec].entries}
     return _step(settings, ["wavestack.studies.ledger", *entries])
 
 

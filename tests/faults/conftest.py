@@ -21,14 +21,17 @@ def sources(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(sources, tmp_path_factory) -> Project:
+def whole(sources, once) -> Project:
     """What comes of it when nothing goes wrong."""
-    project = Project(Path(shutil.copytree(sources, tmp_path_factory.mktemp("whole") / "project", symlinks=True)))
-    started = time.monotonic()
-    status, told = project.run(*project.workflow())
-    assert status == 0, told
-    print(f"the whole run takes {time.monotonic() - started:.0f} s")
-    return project
+
+    def make(folder: Path) -> None:
+        project = Project(Path(shutil.copytree(sources, folder / "project", symlinks=True)))
+        started = time.monotonic()
+        status, told = project.run(*project.workflow())
+        assert status == 0, told
+        print(f"the whole run takes {time.monotonic() - started:.0f} s")
+
+    return Project(once("whole", make) / "project")
 
 
 @pytest.fixture

@@ -56,15 +56,18 @@ FAULTS = {
 OFTEN = ("middle cut", "bit flipped", "no weights", "marker cut")
 
 
-@pytest.fixture(scope="module")
-def stopped(whole, sources, tmp_path_factory):
+@pytest.fixture(scope="session")
+def stopped(whole, sources, once):
     """A training that was stopped on the way, with two checkpoints."""
-    project = type(whole)(shutil.copytree(sources, tmp_path_factory.mktemp("stopped") / "project", symlinks=True))
-    shutil.copytree(whole.data / "tokens", project.data / "tokens")
-    fault = {"FAULT": "computing 55 training", "FAULT_DONE": str(project.folder / "killed")}
-    status, told = project.run(*project.training(), **fault)
-    assert status == -9, told
-    return project
+
+    def make(folder):
+        project = type(whole)(shutil.copytree(sources, folder / "project", symlinks=True))
+        shutil.copytree(whole.data / "tokens", project.data / "tokens")
+        fault = {"FAULT": "computing 55 training", "FAULT_DONE": str(project.folder / "killed")}
+        status, told = project.run(*project.training(), **fault)
+        assert status == -9, told
+
+    return type(whole)(once("stopped", make) / "project")
 
 
 @pytest.mark.parametrize("fault", [fault if fault in OFTEN else pytest.param(fault, marks=pytest.mark.nightly) for fault in FAULTS])

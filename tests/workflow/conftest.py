@@ -5,9 +5,11 @@ from project import copy_of_the_project, snakemake
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory) -> Path:
+def pristine(once) -> Path:
     """A project that ran once, from nothing to the report; tests work on copies."""
-    project = copy_of_the_project(tmp_path_factory.mktemp("two-cores") / "project")
-    done = snakemake(project, "--cores", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+
+    def make(folder: Path) -> None:
+        done = snakemake(copy_of_the_project(folder / "project"), "--cores", "2")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("two-cores", make) / "project"

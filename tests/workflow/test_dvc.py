@@ -38,10 +38,13 @@ def jobs(told: str) -> dict[str, int]:
     return counts
 
 
-@pytest.fixture(scope="module")
-def stored(pristine, tmp_path_factory) -> Path:
+@pytest.fixture(scope="session")
+def stored(once, pristine) -> Path:
     """The finished project under git and DVC, its results in a remote: a folder beside it."""
-    project = shutil.copytree(pristine, tmp_path_factory.mktemp("stored") / "project")
+    return once("stored", lambda folder: store(shutil.copytree(pristine, folder / "project"))) / "project"
+
+
+def store(project: Path) -> None:
     stages = (ROOT / "dvc.yaml").read_text()
     (project / "dvc.yaml").write_text(stages.replace("[smoke, quick]", "[tiny]"))
     for name in (".dvc", ".dvcignore", ".gitignore"):
@@ -56,7 +59,6 @@ def stored(pristine, tmp_path_factory) -> Path:
     done(project, "dvc", "push")
     done(project, "git", "add", "-A")
     done(project, "git", "commit", "-qm", "results")
-    return project
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """The real Snakemake on a copy of the project, run once from nothing to the report; then what must rerun what, and what must not."""
 
 import json
-import random
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -176,47 +173,6 @@ def test_one_core_and_a_killed_training_give_the_same_metrics_as_two(finished, t
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed at step" in log.read_text()
     assert metrics(project) == metrics(finished)
-
-
-def test_a_training_killed_at_random_moments_ends_with_the_same_files(finished, tmp_path):
-    """SIGKILL at three random moments of a longer training, then to the end: weights and curve of one left alone, bit for bit."""
-    run = "pydocs/wavestack/tiny/base/seed0"
-
-    def training(folder):
-        command = [Path(sys.executable).parent / "wavestack", "train", run, "--tokens", finished / "data/tiny/tokens/pydocs"]
-        command += ["--data", folder / "data", "--reports", folder / "reports", "--params", "params/tiny.yaml"]
-        return [*command, "--set", "budgets.tiny.tokens=153600"]  # 600 steps, a checkpoint every 20
-
-    alone = subprocess.run(
-        training(tmp_path / "alone"), cwd=finished, env=environment(finished), capture_output=True, text=True, check=False
-    )
-    assert alone.returncode == 0, alone.stderr
-    seed = random.randrange(10**6)
-    draw, folder, resumed = random.Random(seed), tmp_path / "killed", 0
-    for _ in range(3):
-        process = subprocess.Popen(training(folder), cwd=finished, env=environment(finished), stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:  # until it has begun to train
-            resumed += "resumed at step" in line
-            if re.search("step .* of 600: train", line):
-                break
-        time.sleep(draw.uniform(0.05, 0.5))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, f"it ended before it was killed; seed {seed}"
-        process.stderr.close()
-    done = subprocess.run(training(folder), cwd=finished, env=environment(finished), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert resumed + ("resumed at step" in done.stderr) >= 1, f"no kill left a checkpoint; seed {seed}"
-    for name in (
-        "data/best.safetensors",
-        "data/last.safetensors",
-        "data/best.json",
-        "data/last.json",
-        "reports/training.json",
-        "reports/curve.csv",
-    ):
-        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), f"{name}; seed {seed}"
-    assert not (folder / "data" / "checkpoints").exists()
 
 
 def test_light_results_of_other_code_do_not_pass_for_current(finished, tmp_path):

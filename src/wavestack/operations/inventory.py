@@ -55,6 +55,11 @@ def take_away_stale(results: Iterable[Result]) -> list[str]:
     return list(problems.values())
 
 
+def met(parameters: Parameters, reports: Path) -> bool:
+    """Whether a ledger of today's code and parameters says that every model meets its budget: then none need be built to know."""
+    return _ledger(parameters, reports).problem() is None
+
+
 def results(parameters: Parameters, reports: Path) -> Iterator[Result]:
     """All of a profile, those that others are made from first.
 
@@ -66,7 +71,7 @@ def results(parameters: Parameters, reports: Path) -> Iterator[Result]:
         yield _result("corpora", reports / "corpora" / corpus, "manifest.json", "corpus", steps.corpus(parameters, corpus))
         yield _result("corpora", reports / "tokens" / corpus, "manifest.json", "tokens", steps.tokens(parameters, corpus))
 
-    yield _result("train", reports / "budget", "ledger.json", "ledger", steps.ledger(parameters))
+    yield _ledger(parameters, reports)
     models = {(run.spec, run.budget, Variant.parse(run.variant).model) for run in parameters.runs()}
     if studies.lengths is not None:
         models |= {(spec, studies.lengths.budget, "base") for spec in parameters.lengths_specs()}
@@ -101,6 +106,10 @@ def results(parameters: Parameters, reports: Path) -> Iterator[Result]:
         ("index.html", "report", steps.report(parameters)),
     ):
         yield _result("report", reports, file, name, step)
+
+
+def _ledger(parameters: Parameters, reports: Path) -> Result:
+    return _result("train", reports / "budget", "ledger.json", "ledger", steps.ledger(parameters))
 
 
 def _result(stage: str, folder: Path, output: str, name: str, step: Step) -> Result:

@@ -57,6 +57,7 @@ def test_a_training_killed_twenty_times(whole, half, outcomes):
         kill_a_training(whole, half, outcomes, phase, count)
 
 
+@pytest.mark.nightly
 def test_the_driver_killed_over_a_training_that_lives_on(whole, project, outcomes):
     kill_the_driver(whole, project, outcomes, *drawn(1, ("computing",))[0])
 

@@ -64,6 +64,7 @@ def test_models_take_turns(tmp_path, monkeypatch):
     assert turns == list(itertools.islice(itertools.cycle([first, second, second, first]), len(turns)))
 
 
+@pytest.mark.nightly
 def test_one_model_that_fails_leaves_the_others(tmp_path, monkeypatch):
     """A mask of 32,768 squared is 4.3 GB, and lanes need none."""
     sweep = "{mode: forward, lengths: [32768], batch: 1, specs: [wavestack, transformer-masked]}"

@@ -42,7 +42,7 @@ def train_together(folder: Path, tokens: Path, processes: int, spec: str, *optio
     return {"tensors": tensors, "curve": facts["curve"]}
 
 
-@pytest.mark.parametrize("spec", ["wavestack", "transformer"])
+@pytest.mark.parametrize("spec", ["wavestack", pytest.param("transformer", marks=pytest.mark.nightly)])
 def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spec, tokens, tmp_path):
     one = train_together(tmp_path / "one", tokens, 1, spec)
     two = train_together(tmp_path / "two", tokens, 2, spec)

@@ -103,6 +103,7 @@ def test_a_clone_is_restored_and_has_nothing_to_do(stored, clone):
     assert metrics(clone) == metrics(stored)
 
 
+@pytest.mark.nightly
 def test_restored_results_of_another_knob_are_made_again_and_the_others_are_not(clone):
     edit(clone, "params/models.yaml", *KNOB)
     restored = restore(clone)
@@ -179,6 +180,7 @@ def test_a_remote_that_is_not_there_or_not_named_is_one_message(clone):
     assert "Traceback" not in restored.stderr
 
 
+@pytest.mark.nightly
 def test_another_dvc_at_work_is_told(clone):
     (clone / ".dvc/tmp").mkdir(parents=True)
     with (clone / ".dvc/tmp/lock").open("w") as held:
@@ -190,6 +192,7 @@ def test_another_dvc_at_work_is_told(clone):
     assert restore(clone).returncode == 0
 
 
+@pytest.mark.nightly
 def test_results_that_were_made_here_and_are_stored_nowhere_are_kept(clone):
     assert restore(clone).returncode == 0
     own = clone / "data/tiny/measures/pydocs/wavestack/tiny/base/seed0/documents.parquet"

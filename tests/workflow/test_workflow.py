@@ -56,6 +56,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, tmp_path):
     """Everything else is there already; nothing that is asked for without its name opens them, even where they were opened before."""
     project = tmp_path / "opened"
@@ -75,7 +76,9 @@ def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, 
     assert "open" not in changed
 
 
-@pytest.mark.parametrize("option", [["--rulegraph"], ["--dag"], ["--summary"], ["--lint"]])
+@pytest.mark.parametrize(
+    "option", [["--rulegraph"], *(pytest.param([name], marks=pytest.mark.nightly) for name in ("--dag", "--summary", "--lint"))]
+)
 def test_questions_about_the_workflow_are_answered(finished, option):
     done = snakemake(finished, *option)
     assert done.returncode == 0, done.stderr

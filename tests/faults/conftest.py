@@ -42,6 +42,20 @@ def another(sources, tmp_path) -> Callable[[], Project]:
 
 
 @pytest.fixture
+def untrained(whole, tmp_path) -> Callable[[], Project]:
+    """Makes projects in which all is made that comes before the training."""
+    numbers = itertools.count()
+
+    def make() -> Project:
+        project = Project(Path(shutil.copytree(whole.folder, tmp_path / f"untrained{next(numbers)}", symlinks=True)))
+        for folder in (project.data / "runs", project.data / "measures", project.reports / "runs"):
+            shutil.rmtree(folder)
+        return project
+
+    return make
+
+
+@pytest.fixture
 def project(another) -> Project:
     return another()
 

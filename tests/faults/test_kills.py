@@ -58,14 +58,14 @@ def test_a_training_killed_twenty_times(whole, half, outcomes):
 
 
 @pytest.mark.nightly
-def test_the_driver_killed_over_a_training_that_lives_on(whole, project, outcomes):
-    kill_the_driver(whole, project, outcomes, *drawn(1, ("computing",))[0])
+def test_the_driver_killed_over_a_training_that_lives_on(whole, untrained, outcomes):
+    kill_the_driver(whole, untrained(), outcomes, *drawn(1, ("computing",))[0])
 
 
 @pytest.mark.nightly
-def test_the_driver_killed_thirty_times_in_the_phases_of_a_training(whole, another, outcomes):
+def test_the_driver_killed_thirty_times_in_the_phases_of_a_training(whole, untrained, outcomes):
     for phase, count in drawn(30):
-        project = another()
+        project = untrained()
         kill_the_driver(whole, project, outcomes, phase, count)
         shutil.rmtree(project.folder)
 

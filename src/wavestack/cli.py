@@ -45,6 +45,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for chatty in ("httpx", "httpcore", "huggingface_hub", "datasets", "fsspec", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # snakemake and dvc of this environment, though it may not be activated
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         app()
     except (ValueError, OSError) as error:

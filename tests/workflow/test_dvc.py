@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT, metrics, planned
+from project import ROOT, environment, metrics, planned
 
 KNOB = ("fourier: {frequencies: 16}", "fourier: {frequencies: 12}")
 
@@ -70,7 +70,9 @@ def clone(stored, tmp_path) -> Path:
 
 
 def restore(project: Path) -> subprocess.CompletedProcess:
-    return run(project, "wavestack", "restore", "--params", "params/tiny.yaml")
+    """In an environment that is not activated."""
+    command = [Path(sys.executable).parent / "wavestack", "restore", "--params", "params/tiny.yaml"]
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
 
 
 def edit(project: Path, file: str, old: str, new: str) -> None:

@@ -51,7 +51,7 @@ def check(locked: list[dict[str, Any]]) -> None:
     cache = Path(_dvc("cache", "dir").strip())
     wrong = [file for file in stored(locked, cache) if not file.path.is_file() or _md5(file.path) != file.md5]
     if wrong:
-        objects = [str(_object(cache, file.md5)) for file in wrong]
+        objects = list(dict.fromkeys(str(_object(cache, file.md5)) for file in wrong))
         paths = [str(file.path) for file in wrong]
         raise ValueError(
             "\n".join(

@@ -127,7 +127,7 @@ def test_a_changed_knob_in_a_restored_clone_reruns_what_it_touches_and_the_metri
     knob = told["wavestack.lanes.fourier.frequencies"]
     assert (knob["old"], knob["new"]) == (16, 12)
     gate = run(clone, "wavestack", "gate", "HEAD", "--reports", "reports/tiny")
-    assert (gate.returncode, "too few seeds" in gate.stdout) == (2, True)
+    assert (gate.returncode, "fewer than two documents" in gate.stdout) == (2, True)
     assert "Data and pipelines are up to date" in done(clone, "dvc", "repro")
 
 

@@ -37,7 +37,7 @@ def registered(name):
     return ModelSpec(spec.model, spec.knobs | {"hidden": 32}) if spec.model == "reference" else spec
 
 
-# One of each kind; the others differ in sizes and in which lanes they have, and are checked nightly.
+# Those that most others are made of. The rest is checked nightly, and each before it trains.
 KINDS = (
     *("wavestack", "wavestack-attention-mixer", "transformer-convolution", "transformer-window", "gated-linear-attention"),
     *("reference", "reference-transformer"),

@@ -43,13 +43,15 @@ def another(sources, tmp_path) -> Callable[[], Project]:
 
 @pytest.fixture
 def untrained(whole, tmp_path) -> Callable[[], Project]:
-    """Makes projects in which all is made that comes before the training."""
+    """Makes projects in which all is made that comes before the training, and nothing that comes after it."""
     numbers = itertools.count()
 
     def make() -> Project:
         project = Project(Path(shutil.copytree(whole.folder, tmp_path / f"untrained{next(numbers)}", symlinks=True)))
-        for folder in (project.data / "runs", project.data / "measures", project.reports / "runs"):
+        for folder in (project.data / "runs", project.data / "measures", project.reports / "runs", project.reports / "studies"):
             shutil.rmtree(folder)
+        for file in ("metrics.json", "losses.csv", "findings.json", "index.html"):
+            (project.reports / file).unlink()
         return project
 
     return make

@@ -210,7 +210,7 @@ def train(
     training = parameters.training(chosen)
     with (
         watching(end_of_job() if minutes is None else time.time() + 60 * minutes) as interruption,
-        joined(training.device, training.processes) as processes,
+        joined(training.device, training.processes, training.sharded) as processes,
         _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
     ):
         if not processes.first:

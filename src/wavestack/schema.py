@@ -160,6 +160,7 @@ class Training(Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = False
     processes: Positive = 1  # that share each batch, started by torchrun; on CUDA each has a GPU of its own
+    sharded: bool = False  # each process holds its share of the model (FSDP2), for models that one GPU has no room for
     threads: Positive = 1  # part of the result: sums are split by threads
     log_every: Positive = 10  # steps
     validate_every: Positive = 100  # steps; a checkpoint to resume from is written then, too
@@ -175,6 +176,8 @@ class Training(Strict):
     def _rows_for_all(self) -> "Training":
         if self.batch < self.processes:
             raise PydanticCustomError("processes", "expected at most as many processes as batch has sequences")
+        if self.sharded and self.processes == 1:
+            raise PydanticCustomError("sharded", "expected several processes to hold a sharded model; ask for them, or leave it whole")
         return self
 
     @model_validator(mode="after")

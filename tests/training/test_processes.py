@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,29 @@ def train_together(folder: Path, tokens: Path, processes: int, spec: str, *optio
         told, _ = process.communicate(timeout=300)
         assert process.returncode == 0, told
     tensors, facts = load(folder / "trained")
-    return {"tensors": tensors, "curve": facts["curve"]}
+    return {"tensors": tensors, **facts}
 
 
-@pytest.mark.parametrize("spec", ["wavestack", pytest.param("transformer", marks=pytest.mark.nightly)])
-def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spec, tokens, tmp_path):
-    one = train_together(tmp_path / "one", tokens, 1, spec)
-    two = train_together(tmp_path / "two", tokens, 2, spec)
+@pytest.fixture(scope="module")
+def alone(tokens, tmp_path_factory):
+    return cache(lambda spec: train_together(tmp_path_factory.mktemp("one"), tokens, 1, spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "sharded"),
+    [
+        ("wavestack", []),
+        ("wavestack", ["--sharded"]),
+        pytest.param("transformer", [], marks=pytest.mark.nightly),
+        pytest.param("transformer", ["--sharded"], marks=pytest.mark.nightly),
+    ],
+)
+def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spec, sharded, alone, tokens, tmp_path):
+    one = alone(spec)
+    two = train_together(tmp_path / "two", tokens, 2, spec, *sharded)
+    weights = sum(tensor.numel() for tensor in one["tensors"].values())
+    assert one["held"] == weights
+    assert two["held"] == (pytest.approx(weights / 2, rel=0.02) if sharded else weights)  # the first has a row more of an odd matrix
     assert len(one["curve"]) == len(two["curve"]) == 21
     for alone, together in zip(one["curve"], two["curve"], strict=True):
         for loss in ("train_nats", "valid_nats"):
@@ -53,6 +70,16 @@ def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spe
                 assert together[loss] == pytest.approx(alone[loss], abs=1e-6), alone["step"]
     for name, tensor in one["tensors"].items():
         assert torch.allclose(two["tensors"][name], tensor, atol=1e-4), name
+
+
+@pytest.mark.nightly
+def test_a_sharded_training_that_stops_on_the_way_gives_the_same_bits(tokens, tmp_path):
+    """Weights and moments are put together for the checkpoint, and shared out again."""
+    whole = train_together(tmp_path / "whole", tokens, 2, "wavestack", "--sharded", "--dropout", "0.1")
+    stopped = train_together(tmp_path / "stopped", tokens, 2, "wavestack", "--sharded", "--dropout", "0.1", "--stop", "11")
+    assert whole["curve"] == stopped["curve"]
+    for name, tensor in whole["tensors"].items():
+        assert torch.equal(stopped["tensors"][name], tensor), name
 
 
 @pytest.mark.nightly
@@ -86,6 +113,7 @@ def test_every_row_is_in_one_process():
     [
         ({"batch": 2, "processes": 3}, "at most as many processes as batch has sequences"),
         ({"batch": 8, "processes": 4, "accumulation": 4}, "an accumulation that, times processes, divides batch"),
+        ({"batch": 8, "sharded": True}, "several processes to hold a sharded model"),
     ],
 )
 def test_batches_that_cannot_be_shared_are_refused(settings, reason):

@@ -1,9 +1,12 @@
-"""What torchrun starts in each process: `train_together.py FOLDER TOKENS SPEC [--dropout P] [--stop STEP]`."""
+"""What torchrun starts in each process: `train_together.py FOLDER TOKENS SPEC [--dropout P] [--stop STEP] [--sharded]`."""
 
 import argparse
 import os
 from dataclasses import asdict
 from pathlib import Path
+
+from torch import nn
+from torch.distributed.tensor import DTensor
 
 from wavestack.corpora.tokens import TokenFile
 from wavestack.params import ModelSpec
@@ -48,15 +51,32 @@ parser.add_argument("tokens", type=Path)
 parser.add_argument("spec")
 parser.add_argument("--dropout", type=float)
 parser.add_argument("--stop", type=int)
+parser.add_argument("--sharded", action="store_true")
 given = parser.parse_args()
 
 count = int(os.environ["WORLD_SIZE"])
 training = Training(
-    batch=BATCH, processes=count, validate_every=8, log_every=1, validation_tokens=300, learning_rate=3e-3, dropout=given.dropout
+    batch=BATCH,
+    processes=count,
+    sharded=given.sharded,
+    validate_every=8,
+    log_every=1,
+    validation_tokens=300,
+    learning_rate=3e-3,
+    dropout=given.dropout,
 )
 budget = Budget(hidden=32, blocks=2, context=CONTEXT, parameters=20_000, tokens=STEPS * BATCH * CONTEXT)
 splits = [TokenFile.open(given.tokens, split) for split in ("train", "valid")]
-with joined("cpu", count) as processes:
+with joined("cpu", count, given.sharded) as processes:
+    together = processes.model
+
+    def counted(model: nn.Module) -> nn.Module:
+        shared = together(model)
+        global held
+        held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in model.parameters())
+        return shared
+
+    processes.model = counted
     for stop in (given.stop, None):
         try:
             trained = train(
@@ -70,4 +90,4 @@ with joined("cpu", count) as processes:
         except Interrupted:
             pass
     if processes.first:
-        save(given.folder / "trained", trained.last, {"curve": asdict(trained.progress)["curve"]})
+        save(given.folder / "trained", trained.last, {"curve": asdict(trained.progress)["curve"], "held": held})

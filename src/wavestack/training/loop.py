@@ -93,11 +93,11 @@ def train(
     model = architecture.build().to(processes.device)
     if training.dropout is not None:
         set_dropout(model, training.dropout)
+    together = processes.model(model)
     optimizer = adamw(model, training)
     if not processes.first:
         torch.manual_seed(_seed_of(seed, processes.rank))  # dropout falls on other places in each process
     progress, best = _resume(checkpoints, model, optimizer, processes)
-    together = processes.model(model)
     forward = torch.compile(together) if training.compile else together
     watched = spread_documents(valid_tokens, training.validation_tokens)
 
@@ -111,10 +111,10 @@ def train(
 
     def validate() -> float | None:
         nonlocal best
-        nats = processes.from_first(measure)
+        nats = processes.from_first(measure, with_model=True)
         finite = math.isfinite(nats)
-        if not best or (finite and (progress.best_nats is None or nats < progress.best_nats)):
-            progress.best_nats, progress.best_step, best = nats if finite else None, progress.step, _copy(model)
+        if not progress.curve or (finite and (progress.best_nats is None or nats < progress.best_nats)):
+            progress.best_nats, progress.best_step, best = nats if finite else None, progress.step, _copy(model, processes)
         if not finite:
             progress.status, progress.reason = "diverged", f"the validation loss is not finite at step {progress.step}"
         return nats if finite else None
@@ -127,10 +127,10 @@ def train(
         log.info("step %d of %d: %s nats a token", progress.step, steps, ", ".join(shown))
 
     def save() -> None:
-        random = processes.all(_random_states(processes.device))
+        tensors = _standing(model, optimizer, best, processes)
         if processes.first:
             write_csv(curve, progress.curve, CURVE)
-            _checkpoint(checkpoints, model, optimizer, best, progress, random)
+            checkpoints.save(progress.step, tensors, {"progress": asdict(progress)})
 
     if not progress.curve:
         record(None, validate())  # before the first step, so that there is a best even if it diverges at once
@@ -159,7 +159,7 @@ def train(
                 save()
     if processes.first:
         write_csv(curve, progress.curve, CURVE)
-    return Trained(progress, best, _copy(model))
+    return Trained(progress, best, _copy(model, processes))
 
 
 def set_dropout(model: torch.nn.Module, share: float) -> None:
@@ -169,8 +169,14 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
             module.p = share
 
 
-def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+def _copy(model: torch.nn.Module, processes: Processes) -> dict[str, Tensor]:
+    """Of the weights, in the first process; the others, which may hold shares of them, help to put them together."""
+    copied = {}
+    for name, tensor in model.state_dict().items():
+        whole = processes.whole(tensor)
+        if processes.first:
+            copied[name] = whole.clone()
+    return copied
 
 
 def _step(
@@ -202,7 +208,7 @@ def _step(
             loss = loss + model.penalty * (int((wanted != IGNORED).sum()) / scored)
         (loss * processes.count).backward()  # of which the mean over processes is taken
     loss_sum = processes.sum(loss_sum)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip).item()
+    norm = processes.whole(torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)).item()
     if not math.isfinite(loss_sum):
         return loss_sum, "the loss is not finite"
     if not math.isfinite(norm):
@@ -213,20 +219,15 @@ def _step(
     return loss_sum, None
 
 
-def _checkpoint(
-    checkpoints: Checkpoints,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    progress: Progress,
-    random: list[dict[str, Tensor]],
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+def _standing(model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], processes: Processes) -> dict[str, Tensor]:
+    """All tensors that a training goes on from, whole; `_resume` reads them."""
+    tensors = {f"model.{name}": processes.whole(tensor) for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for name, parameter in model.named_parameters():
-        tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
-    tensors |= {f"random.{rank}.{key}": state for rank, states in enumerate(random) for key, state in states.items()}
-    checkpoints.save(progress.step, tensors, {"progress": asdict(progress)})
+        tensors |= {f"optimizer.{name}.{key}": processes.whole(value) for key, value in optimizer.state[parameter].items()}
+    for rank, states in enumerate(processes.all(_random_states(processes.device))):
+        tensors |= {f"random.{rank}.{key}": state for key, state in states.items()}
+    return tensors
 
 
 def _seed_of(seed: int, rank: int) -> int:
@@ -247,11 +248,12 @@ def _resume(
     if step is None:
         return Progress(), {}
     tensors, facts = checkpoints.load(step)
-    model.load_state_dict(_below("model.", tensors))
+    held = model.state_dict()
+    model.load_state_dict({name: processes.placed(tensor, held[name]) for name, tensor in _below("model.", tensors).items()})
     for name, parameter in model.named_parameters():
         state = _below(f"optimizer.{name}.", tensors)
         # AdamW keeps its step count on the CPU, and its moments beside the parameter
-        optimizer.state[parameter] = {key: value if key == "step" else value.to(parameter.device) for key, value in state.items()}
+        optimizer.state[parameter] = {key: value if key == "step" else processes.placed(value, parameter) for key, value in state.items()}
     random = _below(f"random.{processes.rank}.", tensors)
     torch.set_rng_state(random["cpu"])
     if processes.device != "cpu":

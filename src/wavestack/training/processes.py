@@ -1,6 +1,7 @@
 """One training in several processes, as `torchrun` starts them: each takes its rows of a batch, and gradients are those of the whole.
 
-The first process alone validates and writes; the others learn from it what it found, so that all of them go the same way.
+Each holds the whole model (PyTorch's DDP), or its share of every weight, gradient and moment (FSDP2), and has a block's weights together
+only while the block computes. The first process alone writes; the others learn from it what it found, so that all of them go the same way.
 """
 
 import os
@@ -10,9 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from wavestack.device import available
+from wavestack.models.stack import Block
 
 
 class Processes:
@@ -22,18 +26,36 @@ class Processes:
         rank: of this process; 0 for the first.
         count: of all of them.
         device: of this process, "cpu" or the GPU that is its own.
+        sharded: each holds its share of the model, not all of it.
     """
 
-    def __init__(self, device: str, rank: int = 0, count: int = 1):
-        self.device, self.rank, self.count = device, rank, count
+    def __init__(self, device: str, rank: int = 0, count: int = 1, sharded: bool = False):
+        self.device, self.rank, self.count, self.sharded = device, rank, count, sharded
 
     @property
     def first(self) -> bool:
         return self.rank == 0
 
     def model(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are the mean of those in all processes."""
-        return model if self.count == 1 else DistributedDataParallel(model)
+        """The model whose gradients are the mean of those in all processes. A sharded one is changed in place, and has new parameters."""
+        if self.count == 1:
+            return model
+        if not self.sharded:
+            return DistributedDataParallel(model)
+        mesh = init_device_mesh(self.device.partition(":")[0], (self.count,))
+        for block in [module for module in model.modules() if isinstance(module, Block)]:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)  # what stands outside of the blocks
+        return model
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """Of a tensor whose shares lie in all processes: all of them must ask."""
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def placed(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """A whole tensor where `like` is: on its device, or as this process's share of it."""
+        tensor = tensor.to(like.device)
+        return distribute_tensor(tensor, like.device_mesh, like.placements) if isinstance(like, DTensor) else tensor
 
     def rows(self, tensor: Tensor) -> Tensor:
         """This process's rows of a batch; one more in the first ones, where they cannot be equally many."""
@@ -55,21 +77,22 @@ class Processes:
         distributed.all_gather_object(gathered, value)
         return gathered
 
-    def from_first(self, find: Callable[[], Any]) -> Any:
-        """What the first process finds; the others wait for it."""
-        found = [find() if self.first else None]
+    def from_first(self, find: Callable[[], Any], with_model: bool = False) -> Any:
+        """What the first process finds; the others wait for it, or help where it takes a sharded model to find it."""
+        found = [find() if self.first or (with_model and self.sharded) else None]
         if self.count > 1:
             distributed.broadcast_object_list(found)
         return found[0]
 
 
 @contextmanager
-def joined(device: str, count: int) -> Iterator[Processes]:
+def joined(device: str, count: int, sharded: bool = False) -> Iterator[Processes]:
     """Join the other processes of a training; `torchrun` says in the environment which they are.
 
     Args:
         device: "cpu" or "cuda".
         count: of processes that the parameters ask for.
+        sharded: each holds its share of the model.
 
     Raises:
         ValueError: the device is not there, or other many processes were started.
@@ -94,6 +117,6 @@ def joined(device: str, count: int) -> Iterator[Processes]:
         device = f"cuda:{place}"
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield Processes(device, distributed.get_rank(), distributed.get_world_size())
+        yield Processes(device, distributed.get_rank(), distributed.get_world_size(), sharded)
     finally:
         distributed.destroy_process_group()

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,22 @@ from wavestack.schema import Budget, Corpus, Tokenizer
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then", "it", "saw", "one", "two", "three"]
 LANES = {"chebyshev": {"order": 4}, "fourier": {"frequencies": 5}, "wavelet": {"wavelet": "db2", "levels": 2}}
+
+
+FAULTS: Counter[tuple[str, str]] = Counter()  # and what came of them, from all processes of a test run
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "teardown":
+        FAULTS.update({(fault, outcome): count for kind, (fault, outcome, count) in report.user_properties if kind == "fault"})
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FAULTS:
+        terminalreporter.section("faults, how often, and what came of them")
+        width = max(len(fault) for fault, _ in FAULTS)
+        for (fault, outcome), count in sorted(FAULTS.items()):
+            terminalreporter.line(f"{fault:<{width}}  {count:>4}  {outcome}")
 
 
 @pytest.fixture(autouse=True)

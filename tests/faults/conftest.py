@@ -69,10 +69,9 @@ def half(whole, project) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
-def outcomes():
-    """Counts of faults and what came of them; printed at the end."""
+@pytest.fixture
+def outcomes(request):
+    """Counts of faults and what came of them, for the table at the end of the tests."""
     counts: Counter[tuple[str, str]] = Counter()
     yield counts
-    width = max((len(fault) for fault, _ in counts), default=0)
-    print("\n" + "\n".join(f"{fault:<{width}}  {count:>4}  {outcome}" for (fault, outcome), count in sorted(counts.items())))
+    request.node.user_properties += [("fault", [*told, count]) for told, count in counts.items()]

@@ -48,7 +48,7 @@ def put(content, path, value):
 
 
 @OFTEN
-def test_parameter_files(tmp_path, cases):
+def test_parameter_files(tmp_path, outcomes, cases):
     for name in ("models.yaml", "corpora.yaml"):
         shutil.copy(ROOT / "params" / name, tmp_path)
     path = tmp_path / "mine.yaml"
@@ -70,10 +70,11 @@ def test_parameter_files(tmp_path, cases):
         assert "mine.yaml" in told
 
     check()
+    outcomes["parameter files with anything in them", "a ValueError, or what they say"] += cases
 
 
 @OFTEN
-def test_token_files(tokens, tmp_path, cases):
+def test_token_files(tokens, tmp_path, outcomes, cases):
     """Any file of the folder cut, changed or replaced: told, or read as what its manifest tells."""
     honest = {path.name: path.read_bytes() for path in tokens.iterdir() if path.is_file()}
     manifest = json.loads(honest["manifest.json"])
@@ -97,10 +98,11 @@ def test_token_files(tokens, tmp_path, cases):
         assert len(file.stream) > 0
 
     check()
+    outcomes["token files with anything in them", "a ValueError, or what they say"] += cases
 
 
 @OFTEN
-def test_checkpoints(tmp_path, cases):
+def test_checkpoints(tmp_path, outcomes, cases):
     """Damaged, a checkpoint is never taken for whole; damaged with a hash that fits, it may be, but nothing else happens."""
     save(tmp_path / "honest", {"x": torch.arange(8.0), "y": torch.zeros(2, 3)}, {"step": 3, "fingerprint": "mark"})
     weights, marker = ((tmp_path / f"honest.{kind}").read_bytes() for kind in ("safetensors", "json"))
@@ -130,6 +132,7 @@ def test_checkpoints(tmp_path, cases):
         Checkpoints(folder, "mark").newest()
 
     check()
+    outcomes["checkpoints with anything in them", "a ValueError, or what they say"] += cases
 
 
 def damaged(data, content: bytes) -> bytes:

@@ -39,13 +39,14 @@ def profile(folder, **changes):
     ],
     ids=["empty", "short", "a header of exabytes", "a header that is no JSON", "a pickle", "a zip"],
 )
-def test_weights_that_are_no_safetensors_though_their_hash_is_right(tmp_path, monkeypatch, content):
+def test_weights_that_are_no_safetensors_though_their_hash_is_right(tmp_path, monkeypatch, outcomes, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "best.safetensors").write_bytes(content)
     (tmp_path / "best.json").write_text(json.dumps({"sha256": sha256(tmp_path / "best.safetensors"), "architecture": {}}))
     with pytest.raises(ValueError, match="is no safetensors file"):
         load_model(tmp_path / "best")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.json", "best.safetensors"]
+    outcomes["hostile weights, their hash right", "refused, nothing executed or written"] += 1
 
 
 @pytest.mark.parametrize(
@@ -61,17 +62,18 @@ def test_weights_that_are_no_safetensors_though_their_hash_is_right(tmp_path, mo
     ],
     ids=["a call", "an object", "an unknown tag", "nested deeply", "itself inside", "no text", "a mapping as key"],
 )
-def test_parameters_that_are_no_parameters(tmp_path, monkeypatch, text):
+def test_parameters_that_are_no_parameters(tmp_path, monkeypatch, outcomes, text):
     monkeypatch.chdir(tmp_path)
     path = profile(tmp_path)
     path.write_text(text)
     with pytest.raises(ValueError, match=r"mine\.yaml"):
         load_parameters(path)
     assert not (tmp_path / "executed").exists()
+    outcomes["hostile parameter file", "refused, nothing executed"] += 1
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../b", "/etc", "..", "a b", "-rf", "a\nb", "", "~"])
-def test_names_that_would_be_paths(tmp_path, name):
+def test_names_that_would_be_paths(tmp_path, outcomes, name):
     for changes in (
         {"corpora": {name: {}}},
         {"budgets": {name: {"hidden": 32, "blocks": 1, "context": 32, "parameters": 24_000, "tokens": 9999}}},
@@ -83,10 +85,11 @@ def test_names_that_would_be_paths(tmp_path, name):
     (tmp_path / "models.yaml").write_text(yaml.safe_dump(models))
     with pytest.raises(ValueError, match=r"models\.yaml"):
         load_parameters(path)
+    outcomes["a name that would be a path", "refused"] += 1
 
 
 @pytest.mark.parametrize("run", ["../../etc/passwd", "pydocs/../x/tiny/base/seed0", "pydocs/wavestack/tiny/base/seed../0"])
-def test_runs_that_would_be_paths(tmp_path, run):
+def test_runs_that_would_be_paths(tmp_path, outcomes, run):
     told = subprocess.run(
         [BIN / "wavestack", "train", run, "--tokens", "t", "--data", "d", "--reports", "r", "--params", profile(tmp_path)],
         cwd=tmp_path,
@@ -97,6 +100,7 @@ def test_runs_that_would_be_paths(tmp_path, run):
     assert told.returncode == 1
     assert told.stderr.startswith("wavestack: ")
     assert not (tmp_path / "d").exists()
+    outcomes["a run that would be a path", "refused, nothing written"] += 1
 
 
 @pytest.mark.nightly

@@ -51,7 +51,7 @@ def resume(parameters: Parameters, profile: Path, overrides: Sequence[str], repo
             unfinished.unlink()
     everything = list(results(parameters, reports))
     take_away_stale(everything)
-    snakemake(profile, overrides, "--rerun-incomplete")
+    snakemake(profile, overrides)
     problems = [problem for result in everything if (problem := result.problem())]
     if problems:
         raise ValueError("\n".join(["after all of it was made:", *shortened(problems)]))

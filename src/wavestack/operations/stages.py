@@ -21,12 +21,14 @@ TARGETS = {
 def snakemake(profile: Path, overrides: Sequence[str], *arguments: str) -> None:
     """Run Snakemake on a profile with values laid over it, where `$SNAKEMAKE_PROFILE` says, or else on all cores of this machine.
 
+    What a killed run left half done is done again.
+
     Raises:
         ValueError: it fails, after its own words.
     """
     cores = [] if "SNAKEMAKE_PROFILE" in os.environ else ["--cores", "all"]
     config = [f"{key}={json.dumps(value)}" for key, value in nested(overrides).items()]
-    command = ["snakemake", *arguments, *cores, "--configfile", str(profile), *(["--config", *config] if config else [])]
+    command = ["snakemake", "--rerun-incomplete", *arguments, *cores, "--configfile", str(profile), *(["--config", *config] if config else [])]
     if subprocess.run(command, check=False).returncode:
         raise ValueError(f"`{' '.join(command)}` failed; what it says above")
 

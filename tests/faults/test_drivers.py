@@ -2,6 +2,7 @@
 
 import signal
 import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import psutil
@@ -87,6 +88,19 @@ def test_resume_takes_the_values_that_were_laid_over_the_profile(project):
     assert status == 0, told
     assert {name: content for name, content in project.results().items() if name in trained} == trained
     assert "train pydocs" not in told  # it was there
+
+
+@pytest.mark.nightly
+def test_a_stage_of_dvc_makes_again_what_was_left_half_done(whole, untrained):
+    """Which `snakemake` by itself refuses to go on from. Its record of it is a file named by the result's name."""
+    project = untrained()
+    left = project.reports.joinpath("tokens/pydocs/manifest.json").relative_to(project.folder)
+    project.folder.joinpath(".snakemake/incomplete", urlsafe_b64encode(str(left).encode()).decode()).write_text("{}")
+    status, told = project.run(*project.workflow())
+    assert (status, str(left) in told) == (1, True), told
+    status, told = project.run("wavestack", "reproduce", "report", "--params", "params/faults.yaml")
+    assert status == 0, told
+    assert project.results() == whole.results()
 
 
 @pytest.mark.nightly

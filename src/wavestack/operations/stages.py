@@ -28,7 +28,8 @@ def snakemake(profile: Path, overrides: Sequence[str], *arguments: str) -> None:
     """
     cores = [] if "SNAKEMAKE_PROFILE" in os.environ else ["--cores", "all"]
     config = [f"{key}={json.dumps(value)}" for key, value in nested(overrides).items()]
-    command = ["snakemake", "--rerun-incomplete", *arguments, *cores, "--configfile", str(profile), *(["--config", *config] if config else [])]
+    options = ["--rerun-incomplete", *cores, "--configfile", str(profile), *(["--config", *config] if config else [])]
+    command = ["snakemake", *arguments, *options]
     if subprocess.run(command, check=False).returncode:
         raise ValueError(f"`{' '.join(command)}` failed; what it says above")
 

@@ -1,8 +1,7 @@
-import itertools
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,26 +34,36 @@ def whole(sources, once) -> Project:
 
 
 @pytest.fixture
-def another(sources, tmp_path) -> Callable[[], Project]:
+def another(sources, tmp_path) -> Iterator[Callable[[], Project]]:
     """Makes projects in which nothing is made yet."""
-    numbers = itertools.count()
-    return lambda: Project(Path(shutil.copytree(sources, tmp_path / f"project{next(numbers)}", symlinks=True)))
+    projects = []
+
+    def make() -> Project:
+        projects.append(Project(Path(shutil.copytree(sources, tmp_path / f"project{len(projects)}", symlinks=True))))
+        return projects[-1]
+
+    yield make
+    for project in projects:
+        project.stop()
 
 
 @pytest.fixture
-def untrained(whole, tmp_path) -> Callable[[], Project]:
+def untrained(whole, tmp_path) -> Iterator[Callable[[], Project]]:
     """Makes projects in which all is made that comes before the training, and nothing that comes after it."""
-    numbers = itertools.count()
+    projects = []
 
     def make() -> Project:
-        project = Project(Path(shutil.copytree(whole.folder, tmp_path / f"untrained{next(numbers)}", symlinks=True)))
+        project = Project(Path(shutil.copytree(whole.folder, tmp_path / f"untrained{len(projects)}", symlinks=True)))
+        projects.append(project)
         for folder in (project.data / "runs", project.data / "measures", project.reports / "runs", project.reports / "studies"):
             shutil.rmtree(folder)
         for file in ("metrics.json", "losses.csv", "findings.json", "index.html"):
             (project.reports / file).unlink()
         return project
 
-    return make
+    yield make
+    for project in projects:
+        project.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     reason="no Slurm answers here; make slurm-up starts one",
 )
 QUICKLY = ("--slurm-init-seconds-before-status-checks", "2")
-LONGER = 512_000  # tokens: 2,000 steps and 200 validations
+LONGER = 256_000  # tokens: 1,000 steps and 100 validations
 
 
 def on_slurm(*arguments: str) -> tuple[str, ...]:
@@ -43,8 +43,9 @@ def queue(project) -> list[tuple[str, str, str]]:
     return [(number, state, comment) for number, state, comment, place in rows if place == str(project.folder)]
 
 
-def running(project, rule: str) -> str | None:
-    return next((number for number, state, comment in queue(project) if state == "RUNNING" and rule in comment), None)
+def running(project, rule: str) -> str:
+    """The number of the job that runs a rule, once one does."""
+    return until(lambda: next((number for number, state, comment in queue(project) if state == "RUNNING" and rule in comment), None), 600)
 
 
 def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
@@ -98,9 +99,8 @@ def test_a_refused_submission_is_told_and_can_be_mended(whole, project, outcomes
 @pytest.mark.nightly
 def test_scancel_in_mid_run_is_told_and_one_command_finishes(whole, project, outcomes):
     driver = project.start(*on_slurm("--retries", "0"))
-    number = until(lambda: running(project, "train"))
-    subprocess.run(["scancel", number], check=True)
-    assert driver.wait(timeout=300) != 0
+    subprocess.run(["scancel", running(project, "train")], check=True)
+    assert driver.wait(timeout=600) != 0
     told = project.told.read_text()
     assert "CANCELLED" in told, told
     status, told = project.resume()
@@ -118,20 +118,50 @@ def test_over_its_memory_it_is_tried_with_more(whole, project, outcomes):
     outcomes["Slurm, over its memory", "told, tried with more, the same bytes"] += 1
 
 
-@pytest.mark.nightly
-def test_a_training_preempted_by_its_time_goes_on_in_the_next_job(half, outcomes):
-    """More than a minute of work in jobs of one minute, of which the last half is the margin; against one that is never stopped."""
+@pytest.fixture
+def longer(half):
+    """A project whose training takes longer, and the same training by itself, that nothing stops."""
     status, told = half.run(*half.training("alone", "--set", f"budgets.tiny.tokens={LONGER}"))
     assert status == 0, told
-    longer = ("--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
-    status, told = half.run(*on_slurm("--retries", "20", "--set-resources", "train:runtime=1", *longer))
-    assert status == 0, told
-    stops = sum("train" in comment and state == "FAILED" for _, state, comment in queue(half))
-    assert stops >= 3, told
-    assert "resumed at step" in (half.folder / "logs/faults/train" / f"{RUN}.log").read_text()
+    return half
+
+
+def ends_with_the_same_bytes(longer) -> None:
+    assert "resumed at step" in (longer.folder / "logs/faults/train" / f"{RUN}.log").read_text()
     for name in ("best.safetensors", "last.safetensors"):
-        assert (half.data / "runs" / RUN / name).read_bytes() == (half.folder / "alone/data" / name).read_bytes()
+        assert (longer.data / "runs" / RUN / name).read_bytes() == (longer.folder / "alone/data" / name).read_bytes()
+
+
+def stopped(project) -> int:
+    return sum("train" in comment and state == "FAILED" for _, state, comment in queue(project))
+
+
+@pytest.mark.nightly
+def test_a_training_over_its_time_goes_on_in_the_next_job(longer, outcomes):
+    """More than half a minute of work in jobs of one minute, of which the last half is the margin."""
+    options = ("--retries", "40", "--set-resources", "train:runtime=1", "--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
+    status, told = longer.run(*on_slurm("--until", "train", *options))
+    assert status == 0, told
+    stops = stopped(longer)
+    assert stops >= 1, told
+    ends_with_the_same_bytes(longer)
     outcomes["Slurm, over its time", f"stopped {stops} times before the end of its job, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_a_training_preempted_three_times(longer, outcomes):
+    """By the signal that Slurm sends to a job that must make room, some validations after its start."""
+    options = ("--retries", "3", "--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
+    driver = longer.start(*on_slurm("--until", "train", *options))
+    for stops in range(3):
+        number, before = running(longer, "train"), {path.name for path in longer.data.rglob("step*.json")}
+        until(lambda before=before: {path.name for path in longer.data.rglob("step*.json")} - before, 600)
+        subprocess.run(["scancel", "--signal=TERM", number], check=True)
+        until(lambda stops=stops: stopped(longer) > stops, 600)
+    assert driver.wait(timeout=600) == 0, longer.told.read_text()
+    assert stopped(longer) == 3
+    ends_with_the_same_bytes(longer)
+    outcomes["Slurm, preempted", "stopped 3 times, the same bytes"] += 1
 
 
 @pytest.mark.nightly
@@ -155,7 +185,7 @@ def test_a_node_that_is_drained_keeps_jobs_waiting(whole, project, outcomes):
 def test_the_driver_killed_while_its_job_runs(whole, project, outcomes):
     """`resume` finds the job by its folder and cancels it, so that no second one writes the same files."""
     driver = project.start(*on_slurm())
-    until(lambda: running(project, "train"))
+    running(project, "train")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     status, told = project.resume()

@@ -1,10 +1,11 @@
 """A copy of the project with a workflow of seconds, and what tests do to it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -18,6 +19,7 @@ class Project:
     """A copy of the project with a workflow of seconds."""
 
     folder: Path
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def data(self) -> Path:
@@ -35,7 +37,7 @@ class Project:
             "PYTHONPATH": f"{HERE / 'hooks'}{os.pathsep}{self.folder / 'src'}",
             "OMP_NUM_THREADS": "1",
         }
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.folder,
             env={**inherited, **found, **environment},
@@ -43,6 +45,15 @@ class Project:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Leave nothing of what was started at work, where a test ends early."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     @property
     def told(self) -> Path:

@@ -32,6 +32,18 @@ def test_metrics_are_means_under_stable_keys(tmp_path, parameters):
     assert chosen["nats"].tolist() == pytest.approx([410, 1230, 2460])
 
 
+def test_models_of_another_budget_are_not_mixed_with_those_of_the_comparison(tmp_path):
+    half = "{hidden: 32, blocks: 2, context: 64, parameters: 40000, tokens: 10240}"
+    parameters = load("params/smoke.yaml", [f"budgets.half={half}", "studies.ablation.budget=half"])
+    for run in compared_runs(parameters):
+        result(tmp_path, run, 4.0 if run.budget == "tiny" else 5.0)
+    content = write_metrics(parameters, tmp_path, tmp_path)["pydocs"]
+    assert set(content) == {"wavestack", "transformer", "wavestack half lanes=none", "wavestack half lanes=wavelet"}
+    assert content["wavestack"]["nats_per_token"] == 4.0
+    losses = pandas.read_csv(tmp_path / "losses.csv")
+    assert not losses.duplicated(["corpus", "model", "seed", "document"]).any()
+
+
 def test_a_failed_seed_is_counted_and_leaves_no_losses(tmp_path, parameters):
     for run in compared_runs(parameters):
         result(tmp_path, run, 4.0, status="diverged" if (run.spec, run.seed) == ("transformer", 1) else "ok")

@@ -1,7 +1,8 @@
 """What `dvc metrics diff` and the gate compare between two versions of the project: a few numbers a model, and the losses behind them.
 
-`metrics.json` is small and its keys are stable: corpus, model, measure. A model of the ablation grid is named by its lanes. `losses.csv`
-has the nats of every document under every seed, so that two versions can be compared seed by seed and document by document.
+`metrics.json` is small and its keys are stable: corpus, model, measure. A model of the ablation grid is named by its lanes, and by its
+budget where that is not the comparison's. `losses.csv` has the nats of every document under every seed, so that two versions can be
+compared seed by seed and document by document.
 """
 
 from pathlib import Path
@@ -17,9 +18,10 @@ MEASURES = ("nats_per_token", "bits_per_byte", "perplexity", "word_perplexity", 
 LOSSES = ("corpus", "model", "seed", "document", "tokens", "nats")
 
 
-def model_name(run: Run) -> str:
-    """Of a run's model, whatever its seed: the spec, and its variant where it has one."""
-    return run.spec if run.variant in ("base", "tuned") else f"{run.spec} {run.variant}"
+def model_name(run: Run, budget: str) -> str:
+    """Of a run's model, whatever its seed: the spec, with a budget that is not `budget`, and a variant."""
+    parts = [run.spec, run.budget if run.budget != budget else "", run.variant if run.variant not in ("base", "tuned") else ""]
+    return " ".join(filter(None, parts))
 
 
 def compared_runs(parameters: Parameters) -> list[Run]:
@@ -38,8 +40,8 @@ def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str
         {corpus: {model: {measure: mean over seeds}}}, with how many seeds there are and how many of them failed. A measure that a failed
         seed lacks is None; one that a corpus does not have (words of code) is left out.
     """
-    runs = compared_runs(parameters)
-    rows = [{**run_row(run, reports), "model": model_name(run)} for run in runs]
+    names = {run: model_name(run, parameters.profile.studies.comparison.budget) for run in compared_runs(parameters)}
+    rows = [{**run_row(run, reports), "model": name} for run, name in names.items()]
     content: dict[str, Any] = {}
     for mean in means(rows, ("corpus", "model")):
         group = [row for row in rows if (row["corpus"], row["model"]) == (mean["corpus"], mean["model"])]
@@ -48,13 +50,13 @@ def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str
         counts = {"seeds": len(group), "failed_seeds": failed}
         content.setdefault(mean["corpus"], {})[mean["model"]] = {**measured, **counts}
     write_json(reports / "metrics.json", content)
-    write_csv(reports / "losses.csv", [row for run in runs for row in _losses(run, data, reports)], LOSSES)
+    write_csv(reports / "losses.csv", [row for run, name in names.items() for row in _losses(run, name, data, reports)], LOSSES)
     return content
 
 
-def _losses(run: Run, data: Path, reports: Path) -> list[dict[str, Any]]:
+def _losses(run: Run, name: str, data: Path, reports: Path) -> list[dict[str, Any]]:
     if read_json(reports / "runs" / str(run) / "metrics.json")["status"] != "ok":
         return []
     found = pandas.read_parquet(data / "measures" / str(run) / "documents.parquet").sort_values("document")
-    frame = found[["document", "tokens", "nats"]].assign(corpus=run.corpus, model=model_name(run), seed=run.seed)
+    frame = found[["document", "tokens", "nats"]].assign(corpus=run.corpus, model=name, seed=run.seed)
     return frame.to_dict("records")

@@ -34,36 +34,38 @@ def whole(sources, once) -> Project:
 
 
 @pytest.fixture
-def another(sources, tmp_path) -> Iterator[Callable[[], Project]]:
-    """Makes projects in which nothing is made yet."""
+def copied(tmp_path) -> Iterator[Callable[[Path], Project]]:
+    """Makes projects that are copies of a folder; nothing of them is at work after the test."""
     projects = []
 
-    def make() -> Project:
-        projects.append(Project(Path(shutil.copytree(sources, tmp_path / f"project{len(projects)}", symlinks=True))))
+    def copy(folder: Path) -> Project:
+        projects.append(Project(Path(shutil.copytree(folder, tmp_path / f"project{len(projects)}", symlinks=True))))
         return projects[-1]
 
-    yield make
+    yield copy
     for project in projects:
         project.stop()
 
 
 @pytest.fixture
-def untrained(whole, tmp_path) -> Iterator[Callable[[], Project]]:
+def another(sources, copied) -> Callable[[], Project]:
+    """Makes projects in which nothing is made yet."""
+    return lambda: copied(sources)
+
+
+@pytest.fixture
+def untrained(whole, copied) -> Callable[[], Project]:
     """Makes projects in which all is made that comes before the training, and nothing that comes after it."""
-    projects = []
 
     def make() -> Project:
-        project = Project(Path(shutil.copytree(whole.folder, tmp_path / f"untrained{len(projects)}", symlinks=True)))
-        projects.append(project)
+        project = copied(whole.folder)
         for folder in (project.data / "runs", project.data / "measures", project.reports / "runs", project.reports / "studies"):
             shutil.rmtree(folder)
         for file in ("metrics.json", "losses.csv", "findings.json", "index.html"):
             (project.reports / file).unlink()
         return project
 
-    yield make
-    for project in projects:
-        project.stop()
+    return make
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def train_together(folder: Path, tokens: Path, processes: int, spec: str, *optio
 
 
 @pytest.fixture(scope="module")
-def alone(tokens, tmp_path_factory):
+def in_one_process(tokens, tmp_path_factory):
     return cache(lambda spec: train_together(tmp_path_factory.mktemp("one"), tokens, 1, spec))
 
 
@@ -57,8 +57,8 @@ def alone(tokens, tmp_path_factory):
         pytest.param("transformer", ["--sharded"], marks=pytest.mark.nightly),
     ],
 )
-def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spec, sharded, alone, tokens, tmp_path):
-    one = alone(spec)
+def test_two_processes_agree_with_one_though_their_rows_are_not_equally_many(spec, sharded, in_one_process, tokens, tmp_path):
+    one = in_one_process(spec)
     two = train_together(tmp_path / "two", tokens, 2, spec, *sharded)
     weights = sum(tensor.numel() for tensor in one["tensors"].values())
     assert one["held"] == weights

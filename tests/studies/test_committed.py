@@ -1,4 +1,4 @@
-"""The committed verdicts, made again from the committed losses of each document: no training, the same bytes."""
+"""The committed comparison, made again from the committed losses of each document: no training, the same bytes."""
 
 import shlex
 import shutil

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -145,6 +145,7 @@ def contract(
     budget: Annotated[str | None, typer.Option(help="Name of a budget of the profile; the comparison's, where it is not given.")] = None,
     reports: Annotated[Path | None, typer.Option(help="Folder for the findings; where it is not given they are only printed.")] = None,
     variant: Annotated[str, typer.Option(help="base, or lanes= with some of the spec's.")] = "base",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it is checked: cpu, as the workflow does, or cuda.")] = "cpu",
     params: Profile = QUICK,
     override: Overrides = [],
     fingerprint: Fingerprint = "",
@@ -154,7 +155,7 @@ def contract(
 
     parameters = load(params, override)
     if model is None:
-        rows = check_registered(parameters)
+        rows = check_registered(parameters, device)
         if reports is not None:
             write_json(reports / "registered.json", rows)
         _tell(rows)
@@ -163,10 +164,10 @@ def contract(
         name = f"{model}/{budget}/{variant}"
         parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
         with _step(variant, steps.contract(parameters, model, budget, variant), fingerprint, reports, []):
-            rows = {name: check_spec(parameters, model, budget, variant)}
+            rows = {name: check_spec(parameters, model, budget, variant, device)}
             _tell(rows)  # of a broken one nothing is left, so the workflow does not train it
             if reports is not None:
-                found = {"spec": model, "budget": budget, "variant": variant, "findings": rows[name]}
+                found = {"spec": model, "budget": budget, "variant": variant, "device": device, "findings": rows[name]}
                 write_json(reports / f"{variant}.json", found)
 
 

@@ -1,8 +1,9 @@
 """What a model must satisfy before it may train.
 
 Each check looks at a model with random weights in *every* parameter, since a path that starts at zero hides its faults, on random tokens,
-on the CPU, in every precision that trainings use. A difference counts relative to the largest absolute logit: honest models differ by
-about 2e-7 in float32, because chunks add in another order; a basis that depends on the length at hand differs by 8e-3 and more.
+in every precision that trainings use, on the CPU, or on the GPU that is asked for. A difference counts relative to the largest absolute
+logit: honest models differ by about 2e-7 in float32, because chunks add in another order; a basis that depends on the length at hand
+differs by 8e-3 and more.
 
 A published model is registered with the checks that it is known to break. An undeclared break fails, and so does a declared one that no
 longer occurs.
@@ -17,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wavestack import budget as budgets
-from wavestack.device import autocast
+from wavestack.device import autocast, round_products
 from wavestack.lanes.projection import CHUNK
 from wavestack.models.language_model import LanguageModel
 from wavestack.params import ModelSpec
@@ -67,35 +68,37 @@ class Sample:
     generator: torch.Generator
 
 
-def check(spec: ModelSpec, budget: Budget, seed: int = 0) -> list[Finding]:
+def check(spec: ModelSpec, budget: Budget, seed: int = 0, device: str = "cpu") -> list[Finding]:
     """All checks of a spec at a budget. Nothing in them depends on the vocabulary, so a small one serves."""
     model, twin = (budgets.build(spec, budget, VOCABULARY) for _ in range(2))
-    return [*check_model(model, twin, VOCABULARY, seed), parameter_count(spec, budget, VOCABULARY)]
+    return [*check_model(model, twin, VOCABULARY, seed, device), parameter_count(spec, budget, VOCABULARY)]
 
 
-def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed: int = 0) -> list[Finding]:
+def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed: int = 0, device: str = "cpu") -> list[Finding]:
     """The checks that look at logits.
 
     Args:
-        model: gets random weights.
+        model: gets random weights, the same on every device, and is moved there.
         twin: built as the model was, with weights of its own; gets those of the model's checkpoint.
     """
     for each, salt in ((model, seed), (twin, seed + 1)):
         randomise(each.eval(), salt)
+        each.to(device)
     findings = []
     for precision in TOLERANCE:
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(vocabulary, (2, min(LONGEST, model.context)), generator=generator)
         other = (tokens + torch.randint(1, vocabulary, tokens.shape, generator=generator)) % vocabulary
-        sample = Sample(tokens, other, precision, generator)
+        sample = Sample(tokens.to(device), other.to(device), precision, generator)
+        round_products(device, precision)
         for name, look in CHECKS.items():
             declared = name in model.breaks
             if declared and precision != "float32":
                 continue  # a known break is looked for where it shows: beyond float32's tolerance
-            with torch.set_grad_enabled(name == "causality by gradient"), autocast("cpu", precision):
+            with torch.set_grad_enabled(name == "causality by gradient"), autocast(device, precision):
                 findings.append(_found(name, precision, declared, look(model, sample)))
     with torch.no_grad():
-        findings.append(_found("save and load", "float32", "save and load" in model.breaks, save_and_load(model, twin, tokens)))
+        findings.append(_found("save and load", "float32", "save and load" in model.breaks, save_and_load(model, twin, sample.tokens)))
     return findings
 
 
@@ -127,7 +130,7 @@ def causality_by_gradient(model: LanguageModel, sample: Sample) -> Iterator[Diff
     """Check 2: the gradient of the logits at t with respect to the embeddings after t is zero."""
     x = model.embed(sample.tokens).detach().requires_grad_()
     logits = model.advance_embedded(x)[0]
-    weights = torch.randn(logits.shape[-1], generator=sample.generator)
+    weights = torch.randn(logits.shape[-1], generator=sample.generator).to(logits.device)
     for t in _straddling(sample.tokens.shape[1] - 2):  # at least one position after t
         gradient = torch.autograd.grad((logits[:, t].float() @ weights).sum(), x, retain_graph=True)[0]
         earlier = gradient.clone()

@@ -130,7 +130,7 @@ def _command() -> str:
 def machine() -> dict[str, Any]:
     """Versions and hardware, for the record."""
     versions = {"python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in VERSIONED}
+    versions |= {name: version for name in VERSIONED if (version := _version(name))}
     return {
         "versions": versions,
         "machine": {
@@ -140,6 +140,14 @@ def machine() -> dict[str, Any]:
             "accelerator": _accelerator(),
         },
     }
+
+
+def _version(name: str) -> str | None:
+    """None where it is not installed: a training on a bare GPU machine, say, needs no Snakemake."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def peak_memory() -> int:

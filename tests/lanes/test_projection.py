@@ -78,6 +78,22 @@ def test_parts_of_chunks_give_what_the_formula_does(monkeypatch, length, learned
         torch.testing.assert_close(gradient, of_formula)
 
 
+def test_rows_may_be_channels():
+    """As a GPU takes them: values, sums and gradients of every row, with a past and without."""
+    torch.manual_seed(0)
+    x, sums = torch.randn(3, 150, 5, dtype=torch.float64), torch.randn(3, 7, 5, dtype=torch.float64)
+    basis, gains = torch.randn(150, 7, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    for past in (sums, None):
+        results = []
+        for average in (projection.prefix_kernel_average, projection._rows_as_channels):
+            inputs = [tensor.clone().requires_grad_() for tensor in (x, basis, gains)]
+            y, after = average(*inputs, 20, past)
+            (y.square().sum() + after.sum()).backward()
+            results.append([y.detach(), after.detach(), *(tensor.grad for tensor in inputs)])
+        for found, expected in zip(*results, strict=True):
+            torch.testing.assert_close(found, expected)
+
+
 def test_tables_are_shared():
     first, second = Chebyshev(4, 128, order=3), Chebyshev(8, 128, order=3)
     assert first.table is second.table

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import wavestack.lanes.recall
-from wavestack.lanes.recall import CHUNK, Recall, recall
+from wavestack.lanes.recall import CHUNK, GROUP, Recall, recall
 
 
 def write_and_ask(replace: bool) -> torch.Tensor:
@@ -68,3 +68,24 @@ def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkey
 
     for found, expected in zip(gradients(1), gradients(100), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("rule", ["replace", "add"])
+@pytest.mark.parametrize("chunks", [GROUP, 2 * GROUP + 1, 3 * GROUP + 5])
+def test_groups_of_chunks_side_by_side_are_chunks_one_after_another(rule, chunks, monkeypatch):
+    """As a GPU takes them, whole groups and a cut one; with a past, whose gradient goes through all of them."""
+    torch.manual_seed(0)
+    addresses = torch.randn(2, (chunks - 1) * CHUNK + 7, 1, 2, 3, dtype=torch.float64)
+    v, rate = torch.randn(2, addresses.shape[1], 2, 2, dtype=torch.float64), torch.rand(2, addresses.shape[1], 2, dtype=torch.float64)
+    log_decay, own = -0.01 * torch.rand_like(rate), torch.rand(2, dtype=torch.float64)
+    late, memory = torch.nn.functional.normalize(addresses[:, :1, 0], dim=-1), torch.randn(2, 2, 3, 2, dtype=torch.float64)
+
+    def gradients(grouped: bool) -> list[torch.Tensor]:
+        monkeypatch.setattr(wavestack.lanes.recall, "_grouped", lambda chunks, device: grouped)
+        inputs = [x.clone().requires_grad_() for x in (addresses, v, log_decay, rate, own, late, memory)]
+        y, after = recall(*inputs, rule == "replace")
+        (y.square().sum() + after.sum()).backward()
+        return [y.detach(), after.detach(), *(x.grad for x in inputs)]
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)

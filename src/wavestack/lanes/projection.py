@@ -38,7 +38,7 @@ class _PrefixKernel(torch.autograd.Function):
 
     On the CPU some chunks at a time, so that their queries and kernels stay in the cache. Backward needs no more than the inputs and the
     sums that each such part found: the rest is made again, which is cheaper than keeping it. The batch is a loop, because the kernel is
-    the same for all rows and a batched product would copy it for each of them.
+    the same for all rows and a batched product would copy it for each of them. (On a GPU there is one row: the channels of all.)
     """
 
     @staticmethod
@@ -126,6 +126,8 @@ def prefix_kernel_average(x: Tensor, basis: Tensor, gains: Tensor, position: int
     Returns:
         The averages (B x S x H), and the state after the last position (B x R x H).
     """
+    if x.shape[0] > 1 and x.device.type != "cpu":  # where a product for each row would take more time to launch than to run
+        return _rows_as_channels(x, basis, gains, position, sums)
     batch, length, hidden = x.shape
     chunk = chunk_of(basis.shape[1], length)
     counts = torch.arange(position + 1, position + length + 1, device=x.device, dtype=x.dtype)[:, None]  # S x 1
@@ -138,6 +140,15 @@ def prefix_kernel_average(x: Tensor, basis: Tensor, gains: Tensor, position: int
     x, basis, counts = x.unflatten(1, (-1, chunk)), basis.unflatten(0, (-1, chunk)), counts.unflatten(0, (-1, chunk))
     y, sums = _PrefixKernel.apply(x, basis, gains, counts, sums)
     return y.flatten(1, 2)[:, :length], sums
+
+
+def _rows_as_channels(x: Tensor, basis: Tensor, gains: Tensor, position: int, sums: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same operation on one row of B H channels, since it treats all channels alike."""
+    batch = len(x)
+    past = None if sums is None else sums.transpose(0, 1).flatten(1)[None]  # 1 x R x BH
+    y, sums = prefix_kernel_average(x.transpose(0, 1).flatten(1)[None], basis, gains, position, past)
+    y, sums = (rows[0].unflatten(-1, (batch, -1)).transpose(0, 1) for rows in (y, sums))
+    return y, sums
 
 
 class PrefixAverage(Lane):

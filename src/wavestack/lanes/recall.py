@@ -16,6 +16,7 @@ late is the shift of H3 (Fu et al. 2022, arXiv:2212.14052). Two layers of attent
 as an induction head (Olsson et al. 2022, arXiv:2209.11895).
 """
 
+import itertools
 from math import log
 from typing import Annotated, Literal, NamedTuple
 
@@ -28,6 +29,7 @@ from wavestack.lanes.lane import Lane, at_least
 
 CHUNK = 64  # positions
 TOGETHER = 32  # chunks that are worked on at a time on the CPU
+GROUP = 16  # chunks that a GPU works through in turn, in all groups at once
 SHORTEST = 1e-12  # addresses that are shorter have no direction
 
 
@@ -157,11 +159,17 @@ def _recall(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, me
     else:
         torch.mul(v, rate, out=written.flatten(0, 1))
     ends, g_end = (to_end * k).unflatten(0, (chunks, sequences)).mT, g[:, -1:].unflatten(0, (chunks, sequences))
-    for chunk in range(chunks):
+    if _grouped(chunks, memories.device.type):
+        kept = _kept(g_end, ends, finds) if replace else _kept(g_end, ends)
+        memories[1:] = _carried(kept, ends @ written, memories[0])
         if replace:
-            written[chunk].baddbmm_(finds[chunk], memories[chunk], alpha=-1)
-        torch.mul(memories[chunk], g_end[chunk], out=memories[chunk + 1])
-        memories[chunk + 1].baddbmm_(ends[chunk], written[chunk])
+            written -= finds @ memories[:-1]
+    else:
+        for chunk in range(chunks):
+            if replace:
+                written[chunk].baddbmm_(finds[chunk], memories[chunk], alpha=-1)
+            torch.mul(memories[chunk], g_end[chunk], out=memories[chunk + 1])
+            memories[chunk + 1].baddbmm_(ends[chunk], written[chunk])
     heard = torch.bmm(q, memories[:-1].flatten(0, 1)).mul_(g)
     return heard.baddbmm_(torch.bmm(q, k.mT).mul_(decay), written.flatten(0, 1))
 
@@ -196,12 +204,19 @@ def _recall_backward(
     d_written, ends, reads, heard = (x.unflatten(0, by_chunk) for x in (d_written, ends, g * q, dy))
     g_end, d_memories = g[:, -1:].unflatten(0, by_chunk), torch.empty_like(memories)
     d_memories[-1] = d_memory
-    for chunk in reversed(range(chunks)):
-        d_written[chunk].baddbmm_(ends[chunk], d_memories[chunk + 1])  # of the system's right-hand side, now
-        torch.mul(d_memories[chunk + 1], g_end[chunk], out=d_memories[chunk])
-        d_memories[chunk].baddbmm_(reads[chunk].mT, heard[chunk])
+    if _grouped(chunks, memories.device.type):
+        kept, added = _kept(g_end, finds, ends) if replace else _kept(g_end, ends.mT), reads.mT @ heard
         if replace:
-            d_memories[chunk].baddbmm_(finds[chunk], d_written[chunk], alpha=-1)
+            added -= finds @ d_written
+        d_memories[:-1] = _carried(kept.flip(0), added.flip(0), d_memory).flip(0)
+        d_written = d_written + ends @ d_memories[1:]
+    else:
+        for chunk in reversed(range(chunks)):
+            d_written[chunk].baddbmm_(ends[chunk], d_memories[chunk + 1])  # of the system's right-hand side, now
+            torch.mul(d_memories[chunk + 1], g_end[chunk], out=d_memories[chunk])
+            d_memories[chunk].baddbmm_(reads[chunk].mT, heard[chunk])
+            if replace:
+                d_memories[chunk].baddbmm_(finds[chunk], d_written[chunk], alpha=-1)
 
     before, d_after = memories[:-1].flatten(0, 1), d_memories[1:].flatten(0, 1)
     written, d_written = written.flatten(0, 1), d_written.flatten(0, 1)
@@ -227,6 +242,39 @@ def _recall_backward(
     d_log_g += ratios.sum(-1) - ratios.sum(-2)
     d_log_decay = d_log_g.flip(-1).cumsum(-1).flip(-1)[..., None]
     return dq, dk, d_written.mul_(rate), d_log_decay, d_rate, d_memories[0]
+
+
+def _grouped(chunks: int, device: str) -> bool:
+    """Whether groups of chunks are worked through side by side: where launching the products of one chunk takes longer than they do."""
+    return device != "cpu" and chunks > GROUP
+
+
+def _kept(g_end: Tensor, written: Tensor, found: Tensor | None = None) -> Tensor:
+    """What each chunk keeps of the memory before it, as a matrix (n x G x R x R): the decayed rest, without what it replaces."""
+    kept = g_end * torch.eye(written.shape[-2], device=written.device, dtype=written.dtype)
+    return kept if found is None else kept - written @ found
+
+
+def _carried(kept: Tensor, added: Tensor, first: Tensor) -> Tensor:
+    """The memories (n x G x R x P) after each of n chunks, M_{i+1} = kept_i M_i + added_i, M_0 = `first`.
+
+    One chunk after another, but in all groups of `GROUP` chunks at once, since two such steps in a row are one of the same form: about
+    GROUP + n / GROUP products in turn instead of n, and twice the arithmetic.
+    """
+    chunks, features = len(kept), kept.shape[-1]
+    behind = -chunks % GROUP
+    steps = functional.pad(torch.cat([kept, added], -1), (0, 0) * 3 + (0, behind)).unflatten(0, (-1, GROUP)).transpose(0, 1).contiguous()
+    rest = added.new_zeros(steps.shape[1:])
+    for earlier, step in itertools.pairwise(steps):  # n/GROUP x G x R x (R+P) each; becomes what leads from the groups' starts to there
+        rest[..., features:] = step[..., features:]
+        torch.add(step[..., :features] @ earlier, rest, out=step)
+    starts = added.new_empty(steps.shape[1], *first.shape)
+    memory = first
+    for group, step in enumerate(steps[-1]):
+        starts[group] = memory
+        memory = step[..., :features] @ memory + step[..., features:]
+    memories = steps[..., :features] @ starts + steps[..., features:]  # GROUP x n/GROUP x G x R x P
+    return memories.transpose(0, 1).flatten(0, 1)[:chunks]
 
 
 def _solved(system: Tensor, right: Tensor, upper: bool) -> Tensor:

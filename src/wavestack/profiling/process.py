@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wavestack.device import round_products
 from wavestack.models.language_model import LanguageModel
 from wavestack.profiling.accounting import account
 from wavestack.profiling.modes import Call, bytes_of, dropout_of, make
@@ -55,6 +56,7 @@ def serve(request: Request) -> None:
     """Answer to what stands in the input until it ends."""
     torch.set_num_threads(request.threads)
     torch.manual_seed(0)
+    round_products(request.device, request.precision)
     if request.memory is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (request.memory, resource.RLIM_INFINITY))
     architecture = Architecture.from_json(request.architecture)

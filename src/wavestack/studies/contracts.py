@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from math import inf, isfinite
 from typing import Any
 
 from wavestack import contract, registry
+from wavestack.device import available
 from wavestack.params import ModelSpec, Parameters
 from wavestack.schema import Budget, knob_schema
 
@@ -15,18 +17,19 @@ SMALL = Budget(hidden=128, blocks=2, context=256, parameters=500_000, tokens=1)
 Findings = list[dict[str, Any]]
 
 
-def check_spec(parameters: Parameters, spec: str, budget: str, variant: str) -> Findings:
-    """The findings of one spec at a budget of the profile."""
-    return _check(parameters.specs[spec].variant(variant), parameters.profile.budgets[budget])
+def check_spec(parameters: Parameters, spec: str, budget: str, variant: str, device: str = "cpu") -> Findings:
+    """The findings of one spec at a budget of the profile; ValueError for a device that is not there."""
+    return _check(parameters.specs[spec].variant(variant), parameters.profile.budgets[budget], available(device))
 
 
-def check_registered(parameters: Parameters) -> dict[str, Findings]:
+def check_registered(parameters: Parameters, device: str = "cpu") -> dict[str, Findings]:
     """Every model, lane and mixer that is registered: models as the profile's specs have them, a lane alone, a mixer over three lanes."""
-    rows = {f"model {name}": _check(spec, SMALL) for name, spec in parameters.specs.items()}
+    check = partial(_check, budget=SMALL, device=available(device))
+    rows = {f"model {name}": check(spec) for name, spec in parameters.specs.items()}
     for name in registry.LANES:
-        rows[f"lane {name}"] = _check(_wavestack([name], "gated"), SMALL)
+        rows[f"lane {name}"] = check(_wavestack([name], "gated"))
     for name in registry.MIXERS:
-        rows[f"mixer {name}"] = _check(_wavestack(["fourier", "recall", "wavelet"], name), SMALL)
+        rows[f"mixer {name}"] = check(_wavestack(["fourier", "recall", "wavelet"], name))
     return rows
 
 
@@ -35,9 +38,9 @@ def _wavestack(lanes: Sequence[str], mixer: str) -> ModelSpec:
     return ModelSpec("wavestack", {"lanes": knobs, "mixer": mixer, "lane_width": 0.25})
 
 
-def _check(spec: ModelSpec, budget: Budget) -> Findings:
+def _check(spec: ModelSpec, budget: Budget, device: str) -> Findings:
     rows = []
-    for finding in contract.check(spec, budget):
+    for finding in contract.check(spec, budget, device=device):
         difference = finding.difference if isfinite(finding.difference) else None  # JSON has no infinity
         rows.append(asdict(finding) | {"verdict": finding.verdict, "difference": difference})
     return rows

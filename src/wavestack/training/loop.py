@@ -19,7 +19,7 @@ from tqdm import tqdm
 from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_csv
 from wavestack.corpora.tokens import TokenFile
-from wavestack.device import autocast
+from wavestack.device import autocast, round_products
 from wavestack.evaluation.likelihood import document_losses, spread_documents
 from wavestack.models.language_model import LanguageModel
 from wavestack.schema import Training
@@ -87,6 +87,7 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
+    round_products(training.device, training.precision)
     torch.manual_seed(seed)
     context = architecture.budget.context
     steps = math.ceil(architecture.budget.tokens / (training.batch * context))

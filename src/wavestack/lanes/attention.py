@@ -152,6 +152,8 @@ class Attention(Lane):
         if state is not None:
             past = state.keys.shape[2]
             k, v, room = self._extended(state, k, v)
+        if x.device.type != "cpu":
+            v = v.contiguous()  # its rows may start anywhere in what all lanes read, and a GPU's kernels take 16 bytes at a time
         if self.window is None:
             y = causal_attention(q, k, v, past, self.explicit_mask)
         else:

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wavestack.models.alignment import project
 from wavestack.models.language_model import LanguageModel, matrix_flops
 from wavestack.models.reference_lanes import PublishedChebyshev, PublishedFourier, PublishedLane, PublishedRecall, PublishedWavelet, decayed
 
@@ -56,6 +57,9 @@ class PublishedModel(LanguageModel):
                 "shorten the input or train with a larger context"
             )
         return x + self.position.weight[past:end]
+
+    def logits(self, h: Tensor) -> Tensor:
+        return project(h, self.head.weight)
 
     def parameter_counts(self) -> tuple[int, int]:
         total = sum(parameter.numel() for parameter in self.parameters())
@@ -234,16 +238,13 @@ class Reference(PublishedModel):
         inner, before = (None, tokens[:, :0]) if state is None else state
         m, inner = self.advance_hidden(self.embed(tokens), inner)
         seen = torch.cat([before, tokens], 1)
-        return self.bias(self.head(m), m, seen), (inner, seen)
+        return self.bias(self.logits(m), m, seen), (inner, seen)
 
     def prefill(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         if self.bias is None:
             return super().prefill(tokens, state)
         logits, after = self.advance(tokens, state)
         return logits[:, -1:], after
-
-    def logits(self, h: Tensor) -> Tensor:
-        return self.head(h)
 
     def advance_hidden(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state is everything embedded so far, B x P x H: the whole prefix is computed anew, as the published model generated."""

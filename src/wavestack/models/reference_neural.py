@@ -42,9 +42,6 @@ class ReferenceNeural(PublishedModel):
             x = self.context_block(x)
         return self.norm(x[:, -new:]), (past + new, kept)
 
-    def logits(self, h: Tensor) -> Tensor:
-        return self.head(h)
-
     def state_bytes(self, positions: int) -> int:
         return 4 * min(positions, 2) * self.norm.weight.numel() if self.context_block is not None else 0
 

@@ -98,9 +98,6 @@ class ReferenceTransformer(PublishedModel):
             after.append(cache)
         return self.norm(x), after
 
-    def logits(self, h: Tensor) -> Tensor:
-        return self.head(h)
-
     @staticmethod
     def _mask(past: int, x: Tensor) -> Tensor:
         """S x (past + S): minus infinity where a position would look ahead, else zero."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wavestack.lanes.norm import RMSNorm
+from wavestack.models.alignment import padded, project
 from wavestack.models.gating import gated
 from wavestack.models.language_model import LanguageModel
 
@@ -22,7 +23,8 @@ class SwiGLU(nn.Module):
         self.out = nn.Linear(width, hidden, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(gated(self.gate(x), self.up(x)))
+        gate, up = (functional.linear(x, padded(layer.weight, 0)) for layer in (self.gate, self.up))
+        return functional.linear(gated(gate, up), padded(self.out.weight, 1))
 
 
 class Block(nn.Module):
@@ -79,7 +81,7 @@ class ResidualStack(LanguageModel):
         return self.norm(x), after
 
     def logits(self, h: Tensor) -> Tensor:
-        return functional.linear(h, self.embedding.weight)
+        return project(h, self.embedding.weight)
 
     def state_bytes(self, positions: int) -> int:
         return sum(block.state_bytes(positions) for block in self.blocks)

@@ -25,6 +25,7 @@ from wavestack.lanes.convolution import ShortConvolution
 from wavestack.lanes.filtering import causal_filter
 from wavestack.lanes.lane import Lane
 from wavestack.lanes.norm import RMSNorm
+from wavestack.models.alignment import project
 from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
@@ -61,8 +62,8 @@ class LanesState(NamedTuple):
 def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) -> tuple[Tensor, Tensor, LanesState]:
     """The branches' views of `u` and what opens them, z(u), each B x S x L x W, and the state after the chunk."""
     inputs = [branch.lane.inputs for branch in branches]
-    seen = functional.linear(u, torch.cat([branch.inputs.weight for branch in branches]))
-    z = functional.linear(u, torch.cat([branch.z.weight for branch in branches]))
+    seen = project(u, torch.cat([branch.inputs.weight for branch in branches]))
+    z = project(u, torch.cat([branch.z.weight for branch in branches]))
     taps = torch.cat([branch.convolution.weight for branch in branches], 1)
     seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered, silu=True)
     views, after = [], []

@@ -107,3 +107,10 @@ def test_a_model_without_blocks_is_refused():
     _, budget = transformer_stack(64, 1, 64, 2)
     with pytest.raises(ValueError, match="has no blocks"):
         equal_stack(ModelSpec("reference", {}), budget, 101)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test is without")
+def test_a_step_on_a_gpu_needs_one():
+    done = subprocess.run([sys.executable, "benchmarks/step.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("step: the parameters ask for device cuda, and this machine has no CUDA device")

@@ -4,7 +4,7 @@ import pywt
 import torch
 
 from wavestack.lanes.convolution import ShortConvolution
-from wavestack.lanes.filtering import FEW, SEGMENT, causal_filter
+from wavestack.lanes.filtering import FEW, SEGMENT, _convolved, causal_filter
 from wavestack.lanes.wavelet import Wavelet, equivalent_filters, orthogonal_wavelets
 
 
@@ -104,3 +104,11 @@ def test_outputs_and_gradients_of_a_filter_are_those_of_shifts(length, taps, sil
     dy = torch.randn_like(y)
     for found, wanted in zip(torch.autograd.grad(y, given, dy), torch.autograd.grad(expected, given, dy), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_a_single_position_in_bfloat16_is_summed_before_it_is_rounded():
+    """As a convolution does it; with rounded products 23 taps would be off by several steps of bfloat16."""
+    torch.manual_seed(0)
+    x, taps = torch.randn(2, 23, 64).bfloat16(), torch.randn(23, 64).bfloat16()
+    expected = (x.double() * taps.double().flip(0)).sum(1, keepdim=True)
+    torch.testing.assert_close(_convolved(x, taps, 1).double(), expected, rtol=2**-8, atol=1e-6)

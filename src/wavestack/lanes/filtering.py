@@ -106,7 +106,8 @@ def _convolved(x: Tensor, taps: Tensor, length: int) -> Tensor:
     batch, _, hidden = x.shape
     reach = len(taps) - 1
     if length == 1:
-        return (x * taps.flip(0)).sum(1, keepdim=True)
+        wide = torch.promote_types(x.dtype, torch.float32)  # as kernels add up: or each product would be rounded
+        return (x.to(wide) * taps.flip(0)).sum(1, keepdim=True).to(x.dtype)
     segment = SEGMENT if length > 2 * SEGMENT else length
     padded = functional.pad(x, (0, 0, 0, -length % segment))
     pieces = padded.unfold(1, reach + segment, segment).transpose(2, 3).reshape(-1, reach + segment, hidden)  # BN x (reach + C) x H

@@ -139,7 +139,7 @@ def test_a_contract_that_holds_is_a_table_and_a_file(project):
     assert "!" not in single + half
     assert "8 parameter count" in legend
     found = json.loads((project / "found" / "base.json").read_text())
-    assert (found["spec"], found["budget"], found["variant"]) == ("right", "tiny", "base")
+    assert (found["spec"], found["budget"], found["variant"], found["device"]) == ("right", "tiny", "base", "cpu")
     assert len(found["findings"]) == 14
     assert all(finding["passed"] for finding in found["findings"])
 
@@ -157,6 +157,14 @@ def test_a_lane_of_ones_own_that_looks_ahead_is_named_and_nothing_is_left(projec
     assert float(size) > 1e-2
     assert any("causality by gradient (bfloat16) BROKEN, position " in line for line in lines)
     assert "!" in done.stdout  # the table is printed, too
+    assert not (project / "found").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test is without")
+def test_a_contract_on_a_gpu_needs_one(project):
+    for model in (["right"], []):
+        done = wavestack("contract", *model, "--device", "cuda", "--reports", project / "found", "--params", "mine.yaml", cwd=project)
+        assert (done.returncode, "this machine has no CUDA device" in done.stderr) == (1, True)
     assert not (project / "found").exists()
 
 

@@ -179,6 +179,7 @@ def test_what_is_missing_is_said_to_be_missing(results):
     text = written(parameters, reports)
     for name, words in told.values():
         assert words in section(text, name)
+    assert re.search(r"Of \d+ steps 1 left no provenance", text)
 
 
 def test_an_empty_folder_gives_a_page_of_what_is_missing(tmp_path):

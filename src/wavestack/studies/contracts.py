@@ -38,7 +38,7 @@ def _wavestack(lanes: Sequence[str], mixer: str) -> ModelSpec:
     return ModelSpec("wavestack", {"lanes": knobs, "mixer": mixer, "lane_width": 0.25})
 
 
-def _check(spec: ModelSpec, budget: Budget, device: str) -> Findings:
+def _check(spec: ModelSpec, budget: Budget, device: str = "cpu") -> Findings:
     rows = []
     for finding in contract.check(spec, budget, device=device):
         difference = finding.difference if isfinite(finding.difference) else None  # JSON has no infinity

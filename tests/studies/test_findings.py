@@ -124,7 +124,7 @@ def lengths(reports, **exponents):
         for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
-    sweep = {"name": "training-cpu", "mode": "training", "rows": rows}
+    sweep = {"name": "training-cpu", "mode": "training", "device": "cpu", "rows": rows}
     write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "mode": "decode"}]})
 
 
@@ -191,6 +191,29 @@ def test_memory_is_of_the_benchmark(tmp_path, ours, verdict):
     (tmp_path / "benchmarks").mkdir()
     table.to_csv(tmp_path / "benchmarks/memory.csv", index=False)
     assert found(load(SMOKE), tmp_path / "smoke")["memory-efficient-for-long-context"]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("device", "mode", "ours", "verdict"),
+    [("cuda", "training", 90, "supported"), ("cuda", "training", 110, "refuted"), ("cuda", "decode", 5, "supported"),
+     ("cuda", "forward", 90, "undecided"), ("cpu", "training", 90, "undecided")],
+)  # fmt: skip
+def test_memory_on_a_gpu_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, mode, ours, verdict):
+    """At 8,192 the transformer ran out of memory; at 1,024 it would be the other way round."""
+    column = "state_bytes" if mode == "decode" else "peak_bytes"
+    points = [("wavestack", 1024, 200 - ours), ("transformer", 1024, 100), ("wavestack", 4096, ours), ("transformer", 4096, 100)]
+    rows = [{"spec": spec, "length": length, "status": "ok", column: size} for spec, length, size in points]
+    rows += [
+        {"spec": "wavestack", "length": 8192, "status": "ok", column: 1},
+        {"spec": "transformer", "length": 8192, "status": "out_of_memory"},
+    ]
+    for row in rows:
+        row |= {"mode": mode, "batch": 1, "seconds_median": 1.0, "tokens_per_second": 1.0}
+    sweep = {"name": f"{mode}-{device}", "mode": mode, "device": device, "rows": rows}
+    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
+    finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
+    assert finding["verdict"] == verdict
+    assert [(each["value"], each["low"]) for each in finding["evidence"]] == [(ours / 100,) * 2 for _ in range(verdict != "undecided")]
 
 
 def test_a_hybrid_is_the_best_when_it_beats_both_lanes_and_transformer(tmp_path):

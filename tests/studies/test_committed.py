@@ -1,4 +1,4 @@
-"""The committed studies of trained models, made again from the committed losses of each document: no training, the same bytes."""
+"""The committed studies, made again from the committed losses of each document and times of each length: no training, the same bytes."""
 
 import shlex
 import shutil
@@ -13,12 +13,14 @@ from wavestack.artifacts import read_json
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("study", ["comparison", "complementarity"])
-def test_a_study_follows_from_the_losses_of_its_documents(study, tmp_path):
+@pytest.mark.parametrize(
+    ("profile", "study"), [("findings-cpu", "comparison"), ("findings-cpu", "complementarity"), ("gpu", "audit"), ("gpu", "lengths")]
+)
+def test_a_study_follows_from_what_was_measured(profile, study, tmp_path):
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    reports = Path(shutil.copytree(ROOT / "reports/findings-cpu", tmp_path / "reports/findings-cpu"))
-    (tmp_path / "data/findings-cpu").mkdir(parents=True)
-    (reports / "measures").rename(tmp_path / "data/findings-cpu/measures")
+    reports = Path(shutil.copytree(ROOT / "reports" / profile, tmp_path / "reports" / profile))
+    (tmp_path / "data" / profile).mkdir(parents=True)
+    (reports / "measures").rename(tmp_path / "data" / profile / "measures")
     committed = {path: path.read_bytes() for path in (reports / "studies").glob(f"{study}.*") if path.suffixes in ([".json"], [".csv"])}
     assert len(committed) == 2
     command = shlex.split(read_json(reports / f"studies/{study}.provenance.json")["command"])

@@ -1,8 +1,8 @@
 """Widths that matrix units take.
 
-A budget solves widths to the parameter, and vocabularies are as they are: on a GPU weights get zeros behind them, up to a multiple of 8, and
-compute the same. Without them a training step of the transformer on an H200 took 1.57 times as long, one of WaveStack 1.36 times (104
-million parameters, 16 rows of 4,096, bfloat16).
+A budget solves widths to the parameter, and vocabularies are as they are: on a GPU weights get zeros behind them, up to a multiple of 8,
+and compute the same. Without them a training step of the transformer on an H200 took 1.57 times as long, one of WaveStack 1.36 times
+(104 million parameters, 16 rows of 4,096, bfloat16).
 """
 
 from torch import Tensor

@@ -77,8 +77,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--reports", type=Path, default=Path("reports/gpu/steps"))
     options = parser.parse_args()
+    parameters = load(options.params)
     for spec in options.specs:
-        found = measure(load(options.params), spec, options.rows, options.length, options.repeats)
+        if spec not in parameters.specs:
+            raise ValueError(f"'{spec}' is no model spec of {options.params}; known: {', '.join(parameters.specs)}")
+        found = measure(parameters, spec, options.rows, options.length, options.repeats)
         write_json(options.reports / f"{spec}.json", {**found, "versions": machine()["versions"]})
         print(f"{spec}: {median(found['seconds']) * 1000:.0f} ms a step, {found['share_of_peak']:.1%} of the matrix peak")
         for kernel in found["kernels"][:20]:

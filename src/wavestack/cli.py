@@ -163,12 +163,13 @@ def contract(
         budget = budget or parameters.profile.studies.comparison.budget
         name = f"{model}/{budget}/{variant}"
         parameters.run(f"{next(iter(parameters.profile.corpora))}/{name}/seed0")  # names that are not there are told with the nearest
-        with _step(variant, steps.contract(parameters, model, budget, variant), fingerprint, reports, []):
+        file = variant if device == "cpu" else f"{variant}.{device}"  # beside the CPU's, not in its place
+        with _step(file, steps.contract(parameters, model, budget, variant), fingerprint, reports, []):
             rows = {name: check_spec(parameters, model, budget, variant, device)}
             _tell(rows)  # of a broken one nothing is left, so the workflow does not train it
             if reports is not None:
                 found = {"spec": model, "budget": budget, "variant": variant, "device": device, "findings": rows[name]}
-                write_json(reports / f"{variant}.json", found)
+                write_json(reports / f"{file}.json", found)
 
 
 def _tell(rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -202,7 +203,7 @@ def train(
     from wavestack.operations.slurm import end_of_job
     from wavestack.training.interruption import watching
     from wavestack.training.processes import joined
-    from wavestack.training.run import train_run
+    from wavestack.training.run import alone, train_run
 
     parameters = load(params, override)
     chosen = parameters.run(run)
@@ -212,6 +213,7 @@ def train(
     with (
         watching(end_of_job() if minutes is None else time.time() + 60 * minutes) as interruption,
         joined(training.device, training.processes, training.sharded) as processes,
+        alone(chosen, data, processes),
         _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
     ):
         if not processes.first:

@@ -14,7 +14,7 @@ from victim import ROOT
 from wavestack.artifacts import sha256
 from wavestack.corpora.tokens import TokenFile
 from wavestack.reading import load as load_parameters
-from wavestack.training.checkpoint import Checkpoints, load, save
+from wavestack.training.checkpoint import Checkpoints, facts_sha256, load, save
 
 SMOKE = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 SCALARS = (
@@ -103,8 +103,9 @@ def test_token_files(tokens, tmp_path, outcomes, cases):
 
 @OFTEN
 def test_checkpoints(tmp_path, outcomes, cases):
-    """Damaged, a checkpoint is never taken for whole; damaged with a hash that fits, it may be, but nothing else happens."""
+    """Damaged, a checkpoint is never taken for whole; damaged with hashes that fit, it may be, but nothing else happens."""
     save(tmp_path / "honest", {"x": torch.arange(8.0), "y": torch.zeros(2, 3)}, {"step": 3, "fingerprint": "mark"})
+    honest = load(tmp_path / "honest")[1]
     weights, marker = ((tmp_path / f"honest.{kind}").read_bytes() for kind in ("safetensors", "json"))
     folder = tmp_path / "checkpoints"
     folder.mkdir()
@@ -117,16 +118,16 @@ def test_checkpoints(tmp_path, outcomes, cases):
         path.with_suffix(".safetensors").write_bytes(damaged(data, weights) if "weights" in kind or kind == "both" else weights)
         path.with_suffix(".json").write_bytes(damaged(data, marker) if kind in ("marker", "both") else marker)
         if kind == "weights that fit":
-            facts = {**json.loads(marker), "sha256": sha256(path.with_suffix(".safetensors"))}
-            path.with_suffix(".json").write_text(json.dumps(facts))
+            facts = {**honest, "sha256": sha256(path.with_suffix(".safetensors"))}
+            path.with_suffix(".json").write_text(json.dumps({**facts, "facts_sha256": facts_sha256(facts)}))
         changed = path.with_suffix(".safetensors").read_bytes() != weights
         try:
-            tensors, _ = load(path)
+            tensors, facts = load(path)
         except ValueError as error:
             told = str(error)
         else:
             told = str(path)
-            assert not changed or kind == "weights that fit"
+            assert kind == "weights that fit" or (not changed and facts == honest)
             assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
         assert "step00000003" in told
         Checkpoints(folder, "mark").newest()

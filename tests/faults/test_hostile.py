@@ -11,7 +11,7 @@ from victim import BIN, ROOT
 
 from wavestack.artifacts import sha256
 from wavestack.reading import load as load_parameters
-from wavestack.training.checkpoint import load_model
+from wavestack.training.checkpoint import facts_sha256, load_model
 
 SMOKE = ROOT / "params/smoke.yaml"
 
@@ -42,7 +42,8 @@ def profile(folder, **changes):
 def test_weights_that_are_no_safetensors_though_their_hash_is_right(tmp_path, monkeypatch, outcomes, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "best.safetensors").write_bytes(content)
-    (tmp_path / "best.json").write_text(json.dumps({"sha256": sha256(tmp_path / "best.safetensors"), "architecture": {}}))
+    facts = {"sha256": sha256(tmp_path / "best.safetensors"), "architecture": {}}
+    (tmp_path / "best.json").write_text(json.dumps({**facts, "facts_sha256": facts_sha256(facts)}))
     with pytest.raises(ValueError, match="is no safetensors file"):
         load_model(tmp_path / "best")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.json", "best.safetensors"]

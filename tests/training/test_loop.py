@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -233,11 +234,47 @@ class TestCheckpoints:
         x = torch.randint(257, (2, 30))
         assert torch.equal(load_model(tmp_path / "best")(x), model.eval()(x))
 
-    def test_clear_leaves_nothing(self, tmp_path):
-        checkpoints = Checkpoints(tmp_path / "c", "mark")
-        checkpoints.save(1, {"x": torch.zeros(1)}, {})
-        checkpoints.clear()
-        assert not (tmp_path / "c").exists()
+    @pytest.mark.parametrize(("damaged", "resumed"), [((50,), 40), ((40, 50), None)])
+    def test_damaged_ones_of_later_steps_do_not_push_out_new_ones(self, tmp_path, damaged, resumed):
+        checkpoints = Checkpoints(tmp_path, "mark")
+        for step in (40, 50):
+            checkpoints.save(step, {"x": torch.zeros(9)}, {})
+        for step in damaged:
+            (tmp_path / f"step{step:08d}.safetensors").write_bytes(b"damaged")
+        again = Checkpoints(tmp_path, "mark")
+        assert again.newest() == resumed
+        began = resumed or 0
+        again.save(began + 3, {"x": torch.ones(9)}, {})
+        assert self.steps(tmp_path) == [*([resumed] if resumed else []), began + 3]
+        again.save(began + 6, {"x": torch.ones(9)}, {})
+        assert self.steps(tmp_path) == [began + 3, began + 6]
+        assert Checkpoints(tmp_path, "mark").newest() == began + 6
+
+    def test_saved_again_where_it_was_resumed_it_keeps_the_one_before(self, tmp_path):
+        for step in (40, 50):
+            checkpoints = Checkpoints(tmp_path, "mark")
+            checkpoints.newest()
+            checkpoints.save(step, {"x": torch.zeros(9)}, {})
+        again = Checkpoints(tmp_path, "mark")
+        assert again.newest() == 50
+        again.save(50, {"x": torch.zeros(9)}, {})
+        assert self.steps(tmp_path) == [40, 50]
+
+    @staticmethod
+    def steps(folder: Path) -> list[int]:
+        """Of the checkpoints that are there, each in two files."""
+        weights, facts = (sorted(int(path.stem[4:]) for path in folder.glob(f"step*.{kind}")) for kind in ("safetensors", "json"))
+        assert weights == facts
+        return facts
+
+    def test_facts_that_are_not_those_written_are_refused(self, tmp_path):
+        save(tmp_path / "a", {"x": torch.zeros(3)}, {"best_nats": 2.125, "curve": [[1, 2.5]]})
+        facts = (tmp_path / "a.json").read_text()
+        (tmp_path / "a.json").write_text(facts.replace("2.125", "1.125"))
+        with pytest.raises(ValueError, match=r"a\.json is not what was written"):
+            load(tmp_path / "a")
+        (tmp_path / "a.json").write_text(json.dumps(json.loads(facts)))  # spelled otherwise
+        assert load(tmp_path / "a")[1]["best_nats"] == 2.125
 
     def test_a_wrong_hash_is_refused(self, tmp_path):
         save(tmp_path / "a", {"x": torch.zeros(3)}, {})

@@ -1,7 +1,8 @@
-"""Checkpoints: safetensors beside a small JSON that holds everything else, and the hash that proves the pair whole."""
+"""Checkpoints: safetensors beside a small JSON that holds everything else, and the hashes that prove the pair whole."""
 
+import hashlib
+import json
 import logging
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -65,7 +66,7 @@ class Architecture:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write `path`.safetensors, then `path`.json with the facts and the other file's hash: without its JSON a checkpoint is not there."""
+    """Write `path`.safetensors, then `path`.json with the facts and the hashes of both: without its JSON a checkpoint is not there."""
     weights = path.with_suffix(".safetensors")
     with written_atomically(weights) as temporary:
         try:
@@ -73,7 +74,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
         except SafetensorError as fault:  # its own name for a full disk
             raise OSError(f"{weights} cannot be written: {fault}; make room and run it again") from None
         mark = sha256(temporary)
-    write_json(path.with_suffix(".json"), {**facts, "sha256": mark})
+    facts = {**facts, "sha256": mark}
+    write_json(path.with_suffix(".json"), {**facts, "facts_sha256": facts_sha256(facts)})
+
+
+def facts_sha256(facts: Mapping[str, Any]) -> str:
+    """Of what JSON keeps of them, however it is spelled there."""
+    kept = json.loads(json.dumps(facts))
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -82,8 +90,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     weights = path.with_suffix(".safetensors")
     if not weights.is_file():
         raise ValueError(f"{weights} does not exist, though its JSON does")
-    if not isinstance(facts, dict):
-        raise ValueError(f"{path.with_suffix('.json')} is not what was written: it holds no facts of a checkpoint")
+    if not isinstance(facts, dict) or facts.pop("facts_sha256", None) != facts_sha256(facts):
+        raise ValueError(f"{path.with_suffix('.json')} is not what was written: it does not hold the facts whose SHA-256 is in it")
     if sha256(weights) != facts.get("sha256"):
         raise ValueError(f"{weights} is not what was written: its SHA-256 differs from the one in its JSON")
     try:
@@ -134,7 +142,7 @@ def _lanes(names: Iterable[str]) -> str:
 
 
 class Checkpoints:
-    """The resumable checkpoints of one training, in a folder of their own. The two newest are kept.
+    """The resumable checkpoints of one training, in a folder of their own. Kept are that which is saved and the one before it.
 
     They are no declared outputs of the workflow, which deletes those before it tries again.
     """
@@ -143,21 +151,27 @@ class Checkpoints:
         """`fingerprint` says which training they belong to; those of another one are ignored and removed."""
         self.folder = folder
         self.fingerprint = fingerprint
+        self._kept: list[Path] = []  # oldest first
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        save(self._path(step), tensors, {**facts, "step": step, "fingerprint": self.fingerprint})
-        for old in self._paths()[2:]:
-            self._remove(old)
+        """Once it is durable, all go but it and the one before: those of later steps, too, which are damaged where this one comes after."""
+        path = self._path(step)
+        save(path, tensors, {**facts, "step": step, "fingerprint": self.fingerprint})
+        self._kept = [*[before for before in self._kept if before != path][-1:], path]
+        for other in set(self._paths()) - set(self._kept):
+            self._remove(other)
 
     def newest(self) -> int | None:
         """The step of the newest checkpoint that is whole and of this training; each one that is passed over is named in the log."""
-        for path in self._paths():
+        paths = self._paths()
+        for place, path in enumerate(paths):
             try:
                 _, facts = load(path)
             except ValueError as fault:
                 log.warning("checkpoint passed over: %s", fault)
                 continue
             if facts.get("fingerprint") == self.fingerprint:
+                self._kept = paths[place : place + 2][::-1]
                 return facts["step"]
             log.warning("checkpoint removed: %s is of other code or parameters", path)
             self._remove(path)
@@ -167,15 +181,12 @@ class Checkpoints:
         """Its tensors and facts."""
         return load(self._path(step))
 
-    def clear(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, step: int) -> Path:
         return self.folder / f"step{step:08d}"
 
     def _paths(self) -> list[Path]:
         """Newest first."""
-        return sorted((path.with_suffix("") for path in self.folder.glob("step*.json")), reverse=True)
+        return sorted({path.with_suffix("") for path in self.folder.glob("step*")}, reverse=True)
 
     def _remove(self, path: Path) -> None:
         path.with_suffix(".json").unlink(missing_ok=True)

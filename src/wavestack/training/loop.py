@@ -74,7 +74,7 @@ def train(
     Args:
         architecture: what to build; its budget says for how many tokens, in sequences of how many.
         seed: of the weights and of the order of the data; runs that are compared share it.
-        checkpoints: where to resume from and save to. The caller clears them when the results are safe.
+        checkpoints: where to resume from and save to. They stay: the caller clears them when the results are safe.
         curve: a CSV of the losses, written anew at every validation so that it can be watched.
         evaluation_batch: positions a forward pass in validation.
         processes: those that train together; the first of them writes.
@@ -91,7 +91,7 @@ def train(
     torch.manual_seed(seed)
     context = architecture.budget.context
     steps = math.ceil(architecture.budget.tokens / (training.batch * context))
-    model = architecture.build().to(processes.device)
+    model = architecture.build()
     if training.dropout is not None:
         set_dropout(model, training.dropout)
     together = processes.model(model)
@@ -140,6 +140,7 @@ def train(
             reason = interruption.reason()
             if processes.sum(reason is not None):
                 save()
+                processes.wait()  # torchrun ends all of them when the first one leaves: not before it is written
                 done = f"stopped at step {progress.step} of {steps}, which is saved"
                 raise Interrupted(f"{done}: {reason or 'another process is to stop'}; the same command goes on from there")
             started = time.perf_counter()
@@ -171,13 +172,8 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
 
 
 def _copy(model: torch.nn.Module, processes: Processes) -> dict[str, Tensor]:
-    """Of the weights, in the first process; the others, which may hold shares of them, help to put them together."""
-    copied = {}
-    for name, tensor in model.state_dict().items():
-        whole = processes.whole(tensor)
-        if processes.first:
-            copied[name] = whole.clone()
-    return copied
+    """Of the weights, in the main memory of the first process."""
+    return {name: tensor.clone() for name, tensor in processes.gathered(model.state_dict()).items()}
 
 
 def _step(
@@ -221,11 +217,11 @@ def _step(
 
 
 def _standing(model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], processes: Processes) -> dict[str, Tensor]:
-    """All tensors that a training goes on from, whole; `_resume` reads them."""
-    tensors = {f"model.{name}": processes.whole(tensor) for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    """All tensors that a training goes on from, whole, in the first process; `_resume` reads them."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        tensors |= {f"optimizer.{name}.{key}": processes.whole(value) for key, value in optimizer.state[parameter].items()}
+        tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
+    tensors = processes.gathered(tensors) | {f"best.{name}": tensor for name, tensor in best.items()}
     for rank, states in enumerate(processes.all(_random_states(processes.device))):
         tensors |= {f"random.{rank}.{key}": state for key, state in states.items()}
     return tensors

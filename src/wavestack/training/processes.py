@@ -5,7 +5,7 @@ only while the block computes. The first process alone writes; the others learn 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,11 +37,13 @@ class Processes:
         return self.rank == 0
 
     def model(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are the mean of those in all processes. A sharded one is changed in place, and has new parameters."""
-        if self.count == 1:
-            return model
+        """The model on this process's device, its gradients the mean of those in all processes. It is changed in place.
+
+        A sharded one has new parameters, and comes to a GPU block by block: no GPU need hold the whole of it.
+        """
         if not self.sharded:
-            return DistributedDataParallel(model)
+            model.to(self.device)
+            return DistributedDataParallel(model) if self.count > 1 else model
         mesh = init_device_mesh(self.device.partition(":")[0], (self.count,))
         for block in [module for module in model.modules() if isinstance(module, Block)]:
             fully_shard(block, mesh=mesh)
@@ -51,6 +53,20 @@ class Processes:
     def whole(self, tensor: Tensor) -> Tensor:
         """Of a tensor whose shares lie in all processes: all of them must ask."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All of them whole, in main memory, in the first process; the others help to put shares together, one after another."""
+        found = {}
+        for name, tensor in tensors.items():
+            whole = self.whole(tensor)
+            if self.first:
+                found[name] = whole.detach().cpu()
+        return found
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
 
     def placed(self, tensor: Tensor, like: Tensor) -> Tensor:
         """A whole tensor where `like` is: on its device, or as this process's share of it."""

@@ -1,13 +1,18 @@
 """Two at once: two drivers, two copies of a training, and a resume beside a living driver."""
 
 import signal
+import socket
+import subprocess
 import time
 from base64 import urlsafe_b64encode
-from pathlib import Path
 
 import psutil
 import pytest
-from victim import until
+from victim import RUN, until
+
+from wavestack.artifacts import held
+from wavestack.training.checkpoint import load
+from wavestack.training.interruption import RESUME
 
 LONG = ("--config", "budgets={tiny: {tokens: 15360000}}")  # a training of many minutes
 
@@ -59,8 +64,8 @@ def test_the_second_of_two_at_once_is_refused_at_once(project, at_work, outcomes
     assert training.is_running()
 
 
-def test_sigterm_saves_within_half_a_minute_and_resume_goes_on(project, at_work, outcomes):
-    """The driver is gone; its training is told to stop, saves between two checkpoints of its own, and leaves with the status for it."""
+def test_sigterm_saves_within_half_a_minute(project, at_work, outcomes):
+    """The driver is gone; its training is told to stop, and saves where it stands, between two checkpoints of its own."""
     driver, training = at_work
     driver.send_signal(signal.SIGKILL)
     driver.wait()
@@ -73,7 +78,8 @@ def test_sigterm_saves_within_half_a_minute_and_resume_goes_on(project, at_work,
     last = log.read_text().strip().splitlines()[-1]
     assert "which is saved: SIGTERM was received; the same command goes on from there" in last
     step = int(last.split("step ")[1].split()[0])
-    assert max(int(Path(path).stem.removeprefix("step")) for path in project.data.rglob("step*.json")) == step
+    newest = max(project.data.rglob("step*.json"))
+    assert load(newest.with_suffix(""))[1]["progress"]["step"] == step
     outcomes["SIGTERM to a training", "saved within 30 s"] += 1
 
 
@@ -103,18 +109,76 @@ def test_a_stage_of_dvc_makes_again_what_was_left_half_done(whole, untrained):
     assert project.results() == whole.results()
 
 
+def test_a_training_out_of_time_leaves_with_the_status_that_means_resume_me(whole, half, outcomes):
+    status, told = half.run(*half.training("alone", "--minutes", "0.5"))
+    assert status == RESUME == 75
+    assert "which is saved" in told
+    status, told = half.run(*half.training())
+    assert (status, "resumed at step 0" in told) == (0, True), told
+    assert (half.folder / "alone/data/last.safetensors").read_bytes() == (whole.data / "runs" / RUN / "last.safetensors").read_bytes()
+    assert not (half.folder / "alone/data/checkpoints").exists()
+    outcomes["a training out of its time", "status 75, then the same bytes"] += 1
+
+
 @pytest.mark.nightly
-@pytest.mark.parametrize("waiting", [False, True])
-def test_a_training_that_lives_on_is_stopped_or_waited_for(whole, project, outcomes, waiting):
+@pytest.mark.parametrize("what", ["stopped", "waited for", "finished"])
+def test_a_training_that_lives_on_is_stopped_or_waited_for_and_not_made_twice(whole, project, outcomes, what):
     driver = project.start(*project.workflow())
     until(lambda: trainings(project))
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    status, told = project.resume(*(["--wait"] if waiting else []))
+    if what == "finished":
+        until(lambda: not trainings(project))
+    status, told = project.resume(*(["--wait"] if what == "waited for" else []))
     assert status == 0, told
-    assert f"{'waited for' if waiting else 'stopped'}, left by a workflow that is gone" in told
+    assert (f"{what}, left by a workflow that is gone" in told) == (what != "finished")
+    assert (f"train {RUN}" in told) == (what == "stopped")
+    assert ("finished when no workflow looked on: " in told) == (what != "stopped")
     assert project.results() == whole.results()
-    outcomes["SIGKILL of the driver, its training lives on", f"{'waited for' if waiting else 'stopped'}, the same bytes"] += 1
+    status, told = project.run(*project.workflow())
+    assert (status, "Nothing to be done" in told) == (0, True), told
+    outcomes["SIGKILL of the driver, its training lives on", f"{what}, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_two_processes_of_one_training_save_at_a_signal(project, outcomes):
+    """As the workflow starts them, with torchrun, which ends all of them once the first one leaves."""
+    laid = (*LONG, "training={processes: 2}")
+    driver = project.start(*project.workflow(*laid, "--until", "train"))
+    (both,) = until(lambda: [found for found in [trainings(project)] if len(found) == 2])
+    until(lambda: list(project.data.rglob("step*.json")))
+    for training in both:
+        training.terminate()
+    assert driver.wait(timeout=120) != 0
+    told = (project.folder / "logs/faults/train" / f"{RUN}.log").read_text()
+    assert "which is saved: SIGTERM was received" in told
+    step = int(told.split("stopped at step ")[1].split()[0])
+    assert load(max(project.data.rglob("step*.json")).with_suffix(""))[1]["progress"]["step"] == step
+    outcomes["SIGTERM to a training of two processes", "saved"] += 1
+
+
+def test_the_second_resume_is_refused(project, outcomes):
+    with held(project.folder / ".snakemake/resume.lock", "resuming"):
+        status, told = project.resume()
+    assert status == 1
+    assert ".snakemake/resume.lock is held by process" in told
+    outcomes["two resumes at once", "the second is refused"] += 1
+
+
+def test_a_driver_of_another_user_is_not_thought_dead(project, tmp_path):
+    """Its process can be seen, and not in which folder it is; here it is in another one."""
+    driver = subprocess.Popen(["bash", "-c", "exec -a snakemake sleep 60"], cwd=tmp_path)
+    try:
+        record = project.folder / f".snakemake/drivers/{socket.gethostname()}.{driver.pid}"
+        record.parent.mkdir(parents=True)
+        record.touch()
+        status, told = project.resume()
+        assert status == 1
+        assert f"snakemake was started here by another user (process {driver.pid}) and is at work" in told
+        assert record.exists()
+    finally:
+        driver.kill()
+        driver.wait()
 
 
 def test_a_driver_of_another_machine_is_not_thought_dead(project):

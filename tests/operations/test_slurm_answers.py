@@ -15,11 +15,10 @@ def answers(tmp_path, monkeypatch):
 
     def put(program: str, answer: str, status: int = 0) -> None:
         script = tmp_path / program
-        script.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\nexit {status}\n")
+        script.write_text(f"#!/bin/sh\ncat >&{2 if status else 1} <<'END'\n{answer}\nEND\nexit {status}\n")
         script.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path))
     for name in ("SLURM_JOB_ID", "SLURM_JOB_END_TIME"):
         monkeypatch.delenv(name, raising=False)
     return put
@@ -31,11 +30,11 @@ def test_jobs_are_those_of_the_folder_that_have_not_ended(answers, monkeypatch):
     assert list(jobs_in(Path("/a"))) == [Job("1", "train"), Job("4", "odd")]
 
 
-def test_a_slurm_that_does_not_answer_is_not_taken_for_one_without_jobs(answers, monkeypatch):
-    answers("squeue", "", status=1)
-    with pytest.raises(ValueError, match="Slurm does not answer `squeue"):
+def test_a_slurm_that_does_not_answer_is_not_taken_for_one_without_jobs(answers):
+    answers("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", status=1)
+    with pytest.raises(ValueError, match=r"Slurm does not answer `squeue.*Unable to contact slurm controller"):
         list(jobs_in(Path("/a")))
-    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")  # its commands are installed, and there is no cluster
+    answers("squeue", "squeue: fatal: Could not establish a configuration source", status=1)  # its commands are there, and no cluster
     assert list(jobs_in(Path("/a"))) == []
 
 

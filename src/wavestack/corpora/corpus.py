@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from wavestack.artifacts import write_json, written_atomically
+from wavestack.artifacts import TEMPORARY, write_json, written_atomically
 from wavestack.corpora.documents import SPLITS, DocumentWriter, count_words, document_hash, read_documents
 from wavestack.corpora.overlap import audit_overlap
 from wavestack.corpora.sources import find_source
@@ -45,7 +45,7 @@ def write_corpus(name: str, corpus: Corpus, limit: int | None, data: Path, repor
     """
     source = find_source(name, corpus)
     data.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=data, prefix=".whole.") as folder:
+    with tempfile.TemporaryDirectory(dir=data, prefix=".whole.", suffix=TEMPORARY) as folder:
         whole = {split: _Whole(Path(folder) / f"{split}.parquet") for split in SPLITS}
         with ExitStack() as stack:
             for part in whole.values():

@@ -7,15 +7,17 @@ other machines that have not said here that they ended (`wavestack.operations.sn
 import contextlib
 import logging
 import os
+import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
-from wavestack.artifacts import TEMPORARY
-from wavestack.operations.inventory import results, take_away_stale
+from wavestack.artifacts import TEMPORARY, held
+from wavestack.operations.inventory import Result, results, take_away_stale
 from wavestack.operations.slurm import Job, cancel, jobs_in
 from wavestack.operations.snakemake import DRIVERS
 from wavestack.operations.stages import shortened, snakemake
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # seconds in which a training that was told to stop has saved
 LOCKS = Path(".snakemake/locks")
+INCOMPLETE = Path(".snakemake/incomplete")
+RESUMING = Path(".snakemake/resume.lock")
 UNDER_SNAKEMAKE = "--mode"  # an option of the Snakemakes that Snakemake starts, of a job that it submitted or of a group
 
 
@@ -38,23 +42,44 @@ def resume(parameters: Parameters, profile: Path, overrides: Sequence[str], repo
         wait: for what it left running, instead of stopping it; a training that is stopped has saved where it stands.
 
     Raises:
-        ValueError: a Snakemake is at work here, or may be; something does not stop; Snakemake fails; or a result is not of today's code.
+        ValueError: a Snakemake or another resume is at work here, or may be; something does not stop; Snakemake fails; or a result is not
+            of today's code.
     """
     here = Path.cwd()
-    _refuse_if_alive(here)
-    _end(list(orphans(here)), list(jobs_in(here)), wait)
-    if LOCKS.is_dir() and any(LOCKS.iterdir()):
-        log.info("nobody owns the lock: taken away")
-        snakemake(profile, overrides, "--unlock", "--quiet")
-    for folder in (reports, Path("data") / parameters.name):
-        for unfinished in folder.rglob(f".*{TEMPORARY}"):  # nobody writes any more
-            unfinished.unlink()
     everything = list(results(parameters, reports))
-    take_away_stale(everything)
-    snakemake(profile, overrides)
+    with held(RESUMING, "resuming"):
+        _refuse_if_alive(here)
+        _end(list(orphans(here)), list(jobs_in(here)), wait)
+        _refuse_if_alive(here)  # nor did anybody start one meanwhile
+        if LOCKS.is_dir() and any(LOCKS.iterdir()):
+            log.info("nobody owns the lock: taken away")
+            snakemake(profile, overrides, "--unlock", "--quiet")
+        for folder in (reports, Path("data") / parameters.name):
+            for unfinished in list(folder.rglob(f".*{TEMPORARY}")):  # nobody writes any more
+                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+        take_away_stale(everything)
+        if finished := [str(result.output) for result in trainings_without_driver(everything)]:
+            log.info("finished when no workflow looked on: %s", ", ".join(finished))
+            # this rule alone: what comes before it may have to be made again
+            snakemake(profile, overrides, *finished, "--touch", "--quiet", "--allowed-rules", "train")
+        snakemake(profile, overrides)
     problems = [problem for result in everything if (problem := result.problem())]
     if problems:
         raise ValueError("\n".join(["after all of it was made:", *shortened(problems)]))
+
+
+def trainings_without_driver(everything: Iterable[Result]) -> Iterator[Result]:
+    """Those that came to their end, as their own record says, and Snakemake did not live to see it: it would do hours of work again."""
+    for result in everything:
+        if result.output.name == "training.json" and result.problem() is None and _is_incomplete(result.output):
+            yield result
+
+
+def _is_incomplete(output: Path) -> bool:
+    """Whether Snakemake began it and did not see its end: it keeps a file for it, named by its path, in folders where that is long."""
+    name = urlsafe_b64encode(str(output).encode()).decode()
+    *folders, last = [name[start : start + 254] for start in range(0, len(name), 254)]
+    return INCOMPLETE.joinpath(*(f"@{folder}" for folder in folders), last).is_file()
 
 
 def drivers(folder: Path) -> Iterator[psutil.Process]:
@@ -81,6 +106,8 @@ def _refuse_if_alive(here: Path) -> None:
     for record in sorted(DRIVERS.glob("*")):
         host, _, process = record.name.rpartition(".")
         if host == socket.gethostname():
+            if _is_snakemake(int(process)):  # of another user: where it works cannot be seen
+                raise ValueError(f"snakemake was started here by another user (process {process}) and is at work; wait for its end")
             record.unlink(missing_ok=True)  # of a process that is no more
         else:
             raise ValueError(
@@ -105,7 +132,9 @@ def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
         log.warning("killed, since it did not stop in %.0f s: process %d", PATIENCE, process.pid)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=PATIENCE)
+    if survivors := psutil.wait_procs(left, timeout=PATIENCE)[1]:
+        numbers = " ".join(str(process.pid) for process in survivors)
+        raise ValueError(f"these processes do not end, and may write: {numbers}; resume again when they are gone")
     ends = time.monotonic() + PATIENCE
     while jobs and (remaining := [job for job in jobs_in(Path.cwd()) if job in jobs]):
         if not wait and time.monotonic() > ends:
@@ -123,6 +152,16 @@ def _working_in(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
                 yield process, process.cmdline()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
+
+
+def _is_snakemake(process: int) -> bool:
+    """Whether a process lives and is one; whoever may not see its command takes it for one."""
+    try:
+        return _is(psutil.Process(process).cmdline(), "snakemake")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _is(command: Sequence[str], program: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+NO_CLUSTER = "Could not establish a configuration source"  # its commands are installed, and know of none, by file or by name service
 ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
 
 
@@ -27,9 +28,15 @@ def jobs_in(folder: Path) -> Iterator[Job]:
     Raises:
         ValueError: there is a cluster and it does not answer, so that nobody knows.
     """
-    if shutil.which("squeue") is None or not Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists():
+    if shutil.which("squeue") is None:
         return
-    for line in _asked("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z").splitlines():
+    try:
+        told = _asked("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z")
+    except ValueError as error:
+        if NO_CLUSTER in str(error):
+            return
+        raise
+    for line in told.splitlines():
         number, state, name, place = line.split("|", 3)
         if state in ALIVE and place == str(folder) and number != os.environ.get("SLURM_JOB_ID"):
             yield Job(number, name)

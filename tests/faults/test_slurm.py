@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 
+import psutil
 import pytest
 from victim import BIN, RUN, until
 
@@ -56,10 +57,10 @@ def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
     lines = submitted()
     assert len(lines) == 4, lines
     for asked in (
-        "rule_text_corpus_tokens -p main -t 360 --mem 4000 --ntasks=1 --cpus-per-task=2",  # one after another: time adds up
-        "rule_checks_budget_contract -p main -t 10 --mem 3000 --ntasks=1 --cpus-per-task=2",  # side by side: memory does
-        "rule_train_wildcards_pydocs_wavestack_tiny_base_0 -p main -t 600 --mem 2000 --ntasks=1 --cpus-per-task=1",
-        "rule_measures_evaluate -p main -t 120 --mem 2000 --ntasks=1 --cpus-per-task=1",
+        "rule_text_corpus_tokens -p main -t 360 --mem 4000 --requeue --ntasks=1 --cpus-per-task=2",  # one after another: time adds up
+        "rule_checks_budget_contract -p main -t 10 --mem 3000 --requeue --ntasks=1 --cpus-per-task=2",  # side by side: memory does
+        "rule_train_wildcards_pydocs_wavestack_tiny_base_0 -p main -t 600 --mem 2000 --requeue --ntasks=1 --cpus-per-task=1",
+        "rule_measures_evaluate -p main -t 120 --mem 2000 --requeue --ntasks=1 --cpus-per-task=1",
     ):
         assert sum(f"--comment {asked} " in line for line in lines) == 1, lines
     assert not any("--gpus" in line or "--gres" in line for line in lines)
@@ -111,9 +112,13 @@ def test_scancel_in_mid_run_is_told_and_one_command_finishes(whole, project, out
 
 
 @pytest.mark.nightly
-def test_over_its_memory_it_is_tried_with_more(whole, project, outcomes):
-    status, told = project.run(*on_slurm("--set-resources", "train:mem_mb=attempt * attempt * 150"))
+def test_over_its_memory_it_is_tried_with_more(whole, project, submitted, outcomes):
+    grown = ("train:mem_mb=attempt * attempt * 150", "train:runtime=attempt * 10")
+    status, told = project.run(*on_slurm("--set-resources", *grown), **submitted.path)
     assert status == 0, told
+    asked = [line for line in submitted() if "rule_train" in line]
+    assert [f"-t {10 * attempt} --mem {150 * attempt**2} " in line for attempt, line in enumerate(asked, 1)] == [True] * len(asked)
+    assert len(asked) >= 2
     assert re.search("status is: '(FAILED|OUT_OF_MEMORY)'", told), told
     assert project.results() == whole.results()
     outcomes["Slurm, over its memory", "told, tried with more, the same bytes"] += 1
@@ -163,6 +168,41 @@ def test_a_training_preempted_three_times(longer, outcomes):
     assert stopped(longer) == 3
     ends_with_the_same_bytes(longer)
     outcomes["Slurm, preempted", "stopped 3 times, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_reaches_snakemake_alone_reaches_its_training(longer, outcomes, number):
+    """As where Slurm keeps jobs in cgroups: only what slurmstepd started gets it. Between two checkpoints, so that it must save."""
+    options = ("--retries", "0", "--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
+    driver = longer.start(*on_slurm("--until", "train", *options))
+    running(longer, "train")
+    until(lambda: list(longer.data.rglob("step*.json")), 600)
+    started = [process for process in psutil.process_iter() if process.name() == "slurmstepd" for process in process.children()]
+    for process in started:
+        if process.cwd() == str(longer.folder) and "--mode" in process.cmdline():
+            process.send_signal(number)
+    assert driver.wait(timeout=600) != 0
+    told = (longer.folder / "logs/faults/train" / f"{RUN}.log").read_text()
+    assert f"which is saved: {number.name} was received" in told
+    status, told = longer.run(*on_slurm("--until", "train", *options))
+    assert status == 0, told
+    ends_with_the_same_bytes(longer)
+    outcomes[f"Slurm, {number.name} to Snakemake alone", "the training saves, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_a_job_that_is_requeued_goes_on(longer, outcomes):
+    """By Slurm itself, under its old number, as where a job must make room; the driver sees it wait and run again."""
+    options = ("--retries", "0", "--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
+    driver = longer.start(*on_slurm("--until", "train", *options))
+    number = running(longer, "train")
+    until(lambda: list(longer.data.rglob("step*.json")), 600)
+    subprocess.run(["scontrol", "requeue", number], check=True)
+    assert driver.wait(timeout=600) == 0, longer.told.read_text()
+    assert [(found, state) for found, state, comment in queue(longer) if "train" in comment] == [(number, "COMPLETED")]
+    ends_with_the_same_bytes(longer)
+    outcomes["Slurm, requeued", "the same job goes on, the same bytes"] += 1
 
 
 @pytest.mark.nightly

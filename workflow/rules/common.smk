@@ -10,6 +10,7 @@ from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
 from wavestack.operations.inventory import STAGES, results
+from wavestack.operations.relay import pass_on
 from wavestack.params import Run
 from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
@@ -33,6 +34,9 @@ os.environ.update(
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     WAVESTACK_SET="\n".join(OVERRIDES),
 )
+
+if "SLURM_JOB_ID" in os.environ:
+    pass_on()  # to trainings, what Slurm tells this process
 
 DATA = f"data/{PARAMETERS.name}"
 REPORTS = f"reports/{PARAMETERS.name}"
@@ -93,8 +97,15 @@ def gpu_of(wildcards):
 
 
 def gpus_of(wildcards):
-    """How many its training takes: each of its processes has one of its own."""
-    return gpu_of(wildcards) * PARAMETERS.training(run_of(wildcards)).processes
+    """How many its training takes: each of its processes has one of its own. Snakemake would cut it to its limit without a word."""
+    asked = gpu_of(wildcards) * PARAMETERS.training(run_of(wildcards)).processes
+    limit = workflow.global_resources.get("gpu").value
+    if limit is not None and asked > limit:
+        raise WorkflowError(
+            f"{run_of(wildcards)}: training.processes: {asked} need a GPU each, and Snakemake is allowed {limit}; raise the limit, "
+            f"--resources gpu={asked}, if a node has as many, or ask for fewer processes"
+        )
+    return asked
 
 
 def contract_of(wildcards):

@@ -79,3 +79,18 @@ def test_a_row_that_does_not_fit_the_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a\.csv has other columns than x, z; move it away"):
         append_csv(tmp_path / "a.csv", {"x": 1, "z": 2}, ["x", "z"])
     assert (tmp_path / "a.csv").read_text() == "x,y\n1,2\n"
+
+
+def test_a_row_for_which_there_is_no_room_leaves_the_table_as_it_was(tmp_path):
+    """A file may grow no further than in the middle of the row."""
+    append_csv(tmp_path / "a.csv", {"x": 1, "y": "first"}, ["x", "y"])
+    before = (tmp_path / "a.csv").read_bytes()
+    script = (
+        "import resource, sys; from wavestack.artifacts import append_csv\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 4}, resource.RLIM_INFINITY))\n"
+        "append_csv(sys.argv[1], {'x': 2, 'y': 'second'}, ['x', 'y'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "a.csv"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert (tmp_path / "a.csv").read_bytes() == before

@@ -1,8 +1,10 @@
 """Writing results so that a reader sees the whole file or none of it, and reading them back."""
 
 import csv
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import socket
@@ -72,16 +74,22 @@ def append_csv(path: str | Path, row: Mapping[str, Any], columns: Sequence[str])
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8", newline="") as file:
+    with path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed
         file.seek(0)
-        found = next(csv.reader(file), None)
+        before = file.read()
+        found = next(csv.reader(io.StringIO(before.decode(), newline="")), None)
         if found not in (None, list(columns)):
             raise ValueError(f"{path} has other columns than {', '.join(columns)}; move it away")
         frame = pandas.DataFrame([dict(row)], columns=list(columns))
-        file.write(frame.to_csv(index=False, header=found is None, lineterminator="\n"))  # at the end, wherever it was read
-        file.flush()
-        os.fsync(file.fileno())
+        line = frame.to_csv(index=False, header=found is None, lineterminator="\n").encode()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(len(before))  # a full disk leaves no half row, to which the next one would be glued
+            raise
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_json, written_atomically
 from wavestack.corpora.tokenizer import load_tokenizer
 from wavestack.corpora.tokens import TokenFile
-from wavestack.device import available
+from wavestack.device import available, round_products
 from wavestack.evaluation.alignment import Alignment
 from wavestack.evaluation.likelihood import document_losses, spread_documents
 from wavestack.evaluation.token_classes import CLASSES, TokenClasses
@@ -53,6 +53,7 @@ def measure_complementarity(parameters: Parameters, run: Run, tokens: Path, trai
     training = parameters.training(run)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
+    round_products(training.device, "float32")
     model = load_model(trained / "best").to(available(training.device))
     if not isinstance(model, WaveStack) or len(model.lanes) < 2:
         raise ValueError(f"{run} has fewer than two lanes, and there is nothing to tell apart; choose a run of more lanes")

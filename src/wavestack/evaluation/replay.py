@@ -16,7 +16,7 @@ from torch.nn import functional
 from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
-from wavestack.device import available
+from wavestack.device import available, round_products
 from wavestack.evaluation.likelihood import Logits
 from wavestack.params import Parameters, Run
 from wavestack.schema import Replay
@@ -99,6 +99,7 @@ def replay_run(parameters: Parameters, run: Run, tokens: Path, trained: Path, da
     training = parameters.training(run)
     torch.set_num_threads(training.threads)
     torch.use_deterministic_algorithms(training.device == "cpu")
+    round_products(training.device, "float32")
     model = load_model(trained / "last").to(available(training.device))
     if model.context < audit.tokens:
         raise ValueError(f"{run} has a context of {model.context}, and studies.audit.tokens asks for {audit.tokens}; lower it")

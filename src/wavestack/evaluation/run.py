@@ -10,7 +10,7 @@ import torch
 from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import read_json, write_csv, write_json, written_atomically
 from wavestack.corpora.tokens import TokenFile
-from wavestack.device import available
+from wavestack.device import available, round_products
 from wavestack.evaluation.likelihood import Window, by_document, scored_windows, summary
 from wavestack.evaluation.slices import by_slice
 from wavestack.params import Parameters, Run
@@ -61,6 +61,7 @@ def score(
     training_parameters = parameters.training(run)
     torch.set_num_threads(training_parameters.threads)
     torch.use_deterministic_algorithms(training_parameters.device == "cpu")
+    round_products(training_parameters.device, "float32")
     model.to(available(training_parameters.device))
     scored = list(scored_windows(model, split, documents, model.context, parameters.profile.evaluation.batch_tokens))
     losses = by_document(split, documents, scored)

@@ -72,7 +72,7 @@ def figure(path: Path, corpus: str, title: str, rows: Rows, specs: Mapping[str, 
         axes.set_xlabel(title)
         axes.set_ylabel("nats per token ↓")
         axes.set_title(corpus)
-        axes.legend(loc="best")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0.2)  # no place inside is free of lines everywhere
 
     return panel(path, 4.2, 3.0, paint)
 

@@ -17,22 +17,11 @@ from wavestack.training.interruption import RESUME
 LONG = ("--config", "budgets={tiny: {tokens: 15360000}}")  # a training of many minutes
 
 
-def trainings(project) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(project.folder) and process.cmdline()[1:3][-1:] == ["train"]:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
 @pytest.fixture
 def at_work(project):
     """A driver in the middle of a long training; nothing of it is left afterwards."""
     driver = project.start(*project.workflow(*LONG))
-    (training,) = until(lambda: [p for p in trainings(project) if (project.data / "runs").is_dir()])
+    (training,) = until(lambda: [p for p in project.trainings() if (project.data / "runs").is_dir()])
     until(lambda: list(project.data.rglob("step*.json")))
     yield driver, training
     for process in (psutil.Process(driver.pid) if driver.poll() is None else None, training):
@@ -124,11 +113,11 @@ def test_a_training_out_of_time_leaves_with_the_status_that_means_resume_me(whol
 @pytest.mark.parametrize("what", ["stopped", "waited for", "finished"])
 def test_a_training_that_lives_on_is_stopped_or_waited_for_and_not_made_twice(whole, project, outcomes, what):
     driver = project.start(*project.workflow())
-    until(lambda: trainings(project))
+    until(project.trainings)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     if what == "finished":
-        until(lambda: not trainings(project))
+        until(lambda: not project.trainings())
     status, told = project.resume(*(["--wait"] if what == "waited for" else []))
     assert status == 0, told
     assert (f"{what}, left by a workflow that is gone" in told) == (what != "finished")
@@ -145,7 +134,7 @@ def test_two_processes_of_one_training_save_at_a_signal(project, outcomes):
     """As the workflow starts them, with torchrun, which ends all of them once the first one leaves."""
     laid = (*LONG, "training={processes: 2}")
     driver = project.start(*project.workflow(*laid, "--until", "train"))
-    (both,) = until(lambda: [found for found in [trainings(project)] if len(found) == 2])
+    (both,) = until(lambda: [found for found in [project.trainings()] if len(found) == 2])
     until(lambda: list(project.data.rglob("step*.json")))
     for training in both:
         training.terminate()

@@ -155,6 +155,24 @@ def test_a_training_over_its_time_goes_on_in_the_next_job(longer, outcomes):
 
 
 @pytest.mark.nightly
+def test_a_job_whose_time_is_cut_meanwhile_is_told_and_one_command_finishes(longer, outcomes):
+    """The training learned at its start when the job ends; then the operator thinks better of it, while its node is stuck."""
+    laid = ("--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")
+    driver = longer.start(*on_slurm("--until", "train", "--retries", "0", *laid))
+    number = running(longer, "train")
+    until(lambda: list(longer.data.rglob("step*.json")), 600)
+    for training in longer.trainings():
+        training.suspend()
+    subprocess.run(["scontrol", "update", f"jobid={number}", "timelimit=1"], check=True)
+    assert driver.wait(timeout=600) != 0
+    assert "TIMEOUT" in longer.told.read_text()
+    status, told = longer.run(*on_slurm("--until", "train", *laid))
+    assert status == 0, told
+    ends_with_the_same_bytes(longer)
+    outcomes["Slurm, its time is cut", "TIMEOUT is told, then the same bytes"] += 1
+
+
+@pytest.mark.nightly
 def test_a_training_preempted_three_times(longer, outcomes):
     """By the signal that Slurm sends to a job that must make room, some validations after its start."""
     options = ("--retries", "3", "--config", f"budgets={{tiny: {{tokens: {LONGER}}}}}")

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BIN = Path(sys.executable).parent
@@ -80,6 +82,17 @@ class Project:
         kinds = ("metrics.json", "training.json", "curve.csv", "best.*", "last.*", "documents.parquet", "losses.csv")
         found = [path for kind in kinds for folder in (self.reports, self.data) for path in folder.rglob(kind)]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(found)}
+
+    def trainings(self) -> list[psutil.Process]:
+        """Those that are at work in the folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.cwd() == str(self.folder) and process.cmdline()[1:3][-1:] == ["train"]:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
 
     def unfinished(self) -> list[str]:
         """What a killed writer left."""

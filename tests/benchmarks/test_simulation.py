@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy
 import pandas
 import pytest
-from simulation import Row, called_different, simulated
+from simulation import called_different, simulated
 
+from wavestack.artifacts import read_json, sha256
+from wavestack.provenance import fingerprint
 from wavestack.statistics import interval, p_value, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -41,22 +43,28 @@ def test_a_planted_one_percent_at_three_noisy_seeds_is_no_difference():
 def test_a_family_without_differences_errs_as_a_whole():
     """Six comparisons of nothing with nothing: one of them or more is called a difference in at most 5% of the families."""
     generator = numpy.random.default_rng(5)
-    wrong = sum(called_different(simulated(3, 0.0, 6, 0.01, 0.0, generator)) for _ in range(600))
+    wrong = sum(any(called_different(simulated(3, 0.0, 6, 0.01, 0.0, generator))) for _ in range(600))
     assert wrong / 600 < 0.05 + 3 * sqrt(0.05 * 0.95 / 600)
 
 
-def test_the_script_writes_shares_of_its_draws(tmp_path):
-    command = [sys.executable, "benchmarks/simulation.py", "--draws", "4", "--reports", str(tmp_path)]
+def test_the_script_finds_what_is_large_and_hardly_what_is_not_there(tmp_path):
+    command = [sys.executable, "benchmarks/simulation.py", "--families", "20", "--reports", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     frame = pandas.read_csv(tmp_path / "simulation.csv")
-    assert list(frame.columns) == list(Row.__dataclass_fields__)
-    assert (frame["found"] * 4 % 1 == 0).all()
-    assert (tmp_path / "simulation.provenance.json").exists()
+    large = frame[
+        (frame["effect_percent"] == 3) & (frame["seeds"] == 8) & (frame["seed_deviation"] < 0.01) & (frame["document_deviation"] < 0.02)
+    ]
+    assert (large["found"] == 1).all()
+    assert (frame[frame["effect_percent"] == 0]["any_found"] <= 0.25).all()
+    assert (frame["found"] <= frame["any_found"]).all()
 
 
-def test_the_committed_simulation_errs_as_often_as_it_may():
+def test_the_committed_simulation_is_of_todays_statistics_and_errs_as_often_as_it_may():
+    made = read_json(ROOT / "reports/simulation/simulation.provenance.json")
+    assert made["fingerprint"] == fingerprint(made["settings"], ["wavestack.statistics"])
+    assert made["inputs"] == {"benchmarks/simulation.py": sha256(ROOT / "benchmarks/simulation.py")}
     frame = pandas.read_csv(ROOT / "reports/simulation/simulation.csv")
     nothing = frame[frame["effect_percent"] == 0]
     assert set(nothing["seeds"]) == {2, 3, 5, 8}
-    assert (nothing["found"] < 0.05 + 3 * (0.05 * 0.95 / nothing["draws"]) ** 0.5).all()
+    assert (nothing["any_found"] < 0.05 + 3 * (0.05 * 0.95 / nothing["families"]) ** 0.5).all()

@@ -253,3 +253,17 @@ def test_the_driver_killed_while_its_job_runs(whole, project, outcomes):
     assert project.results() == whole.results()
     assert project.unfinished() == []
     outcomes["Slurm, SIGKILL of the driver", "its job is cancelled, the same bytes"] += 1
+
+
+@pytest.mark.nightly
+def test_a_job_that_ended_with_no_driver_is_not_done_again(whole, project, outcomes):
+    driver = project.start(*on_slurm())
+    number = running(project, "train")
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    until(lambda: (number, "COMPLETED") in [(found, state) for found, state, _ in queue(project)], 600)
+    status, told = project.run("wavestack", "resume", "--params", "params/faults.yaml", SNAKEMAKE_PROFILE="slurm")
+    assert status == 0, told
+    assert f"train {RUN}" not in told
+    assert project.results() == whole.results()
+    outcomes["Slurm, SIGKILL of the driver, its job ends", "it is not done again, the same bytes"] += 1

@@ -34,7 +34,10 @@ def test_a_slurm_that_does_not_answer_is_not_taken_for_one_without_jobs(answers)
     answers("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", status=1)
     with pytest.raises(ValueError, match=r"Slurm does not answer `squeue.*Unable to contact slurm controller"):
         list(jobs_in(Path("/a")))
-    answers("squeue", "squeue: fatal: Could not establish a configuration source", status=1)  # its commands are there, and no cluster
+    answers("squeue", "error: fetch_config: failed to fetch remote configs\nfatal: Could not establish a configuration source", status=1)
+    with pytest.raises(ValueError, match="failed to fetch remote configs"):  # a name service names one, and it is down
+        list(jobs_in(Path("/a")))
+    answers("squeue", "error: fetch_config: DNS SRV lookup failed\nfatal: Could not establish a configuration source", status=1)
     assert list(jobs_in(Path("/a"))) == []
 
 

@@ -122,6 +122,14 @@ def test_a_changed_parameter_reruns_what_reads_it(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_more_gpus_than_a_step_is_allowed_are_told_and_not_cut(finished):
+    asked = ("--cores", "2", "-n", "--config", "training={device: cuda, processes: 2}", "--resources")
+    done = snakemake(finished, *asked, "gpu=1")
+    assert done.returncode != 0
+    assert "training.processes: 2 need a GPU each, and Snakemake is allowed 1" in done.stdout + done.stderr
+    assert snakemake(finished, *asked, "gpu=2").returncode == 0
+
+
 def test_values_given_by_config_pass_the_same_schema_and_nothing_starts(finished):
     before = metrics(finished)
     done = snakemake(finished, "--cores", "2", "--config", "training={learning_rat: 1, batch: 0}")

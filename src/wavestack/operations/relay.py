@@ -20,8 +20,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # those that a training looks out fo
 def pass_on() -> None:
     """From now on, trainings below this process get the signals that it gets.
 
-    What else happens at a signal stays as it is, and whoever sets a handler later, as Snakemake does, may: Python tells the number of each
-    signal that has a handler to the one end of a pipe, and a thread waits at the other. Called in the main thread.
+    SIGUSR1 does nothing else any more; what SIGTERM does is Snakemake's to say, when it sets its handler: Python tells the number of each
+    signal that has one to one end of a pipe, and a thread waits at the other. Called in the main thread.
     """
     told, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -34,14 +34,14 @@ def _wait(told: int) -> None:
     while numbers := os.read(told, 16):
         for number in set(numbers) & set(SIGNALS):
             for training in trainings():
-                with contextlib.suppress(psutil.NoSuchProcess):
+                with contextlib.suppress(psutil.Error):
                     training.send_signal(number)
 
 
 def trainings() -> Iterator[psutil.Process]:
     """Those below this process; a torchrun above some of them is none, since it would end them before they have saved."""
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             match process.cmdline():
                 case [_, program, "train", *_] if Path(program).name == "wavestack":
                     yield process

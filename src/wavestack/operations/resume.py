@@ -10,13 +10,12 @@ import os
 import shutil
 import socket
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
-from wavestack.artifacts import TEMPORARY, held
+from wavestack.artifacts import TEMPORARY, held, read_json, sha256
 from wavestack.operations.inventory import Result, results, take_away_stale
 from wavestack.operations.slurm import Job, cancel, jobs_in
 from wavestack.operations.snakemake import DRIVERS
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # seconds in which a training that was told to stop has saved
 LOCKS = Path(".snakemake/locks")
-INCOMPLETE = Path(".snakemake/incomplete")
 RESUMING = Path(".snakemake/resume.lock")
 UNDER_SNAKEMAKE = "--mode"  # an option of the Snakemakes that Snakemake starts, of a job that it submitted or of a group
 
@@ -57,29 +55,34 @@ def resume(parameters: Parameters, profile: Path, overrides: Sequence[str], repo
         for folder in (reports, Path("data") / parameters.name):
             for unfinished in list(folder.rglob(f".*{TEMPORARY}")):  # nobody writes any more
                 shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+        _acknowledge(list(current_trainings(everything)), profile, overrides)
         take_away_stale(everything)
-        if finished := [str(result.output) for result in trainings_without_driver(everything)]:
-            log.info("finished when no workflow looked on: %s", ", ".join(finished))
-            # this rule alone: what comes before it may have to be made again
-            snakemake(profile, overrides, *finished, "--touch", "--quiet", "--allowed-rules", "train")
         snakemake(profile, overrides)
     problems = [problem for result in everything if (problem := result.problem())]
     if problems:
         raise ValueError("\n".join(["after all of it was made:", *shortened(problems)]))
 
 
-def trainings_without_driver(everything: Iterable[Result]) -> Iterator[Result]:
-    """Those that came to their end, as their own record says, and Snakemake did not live to see it: it would do hours of work again."""
+def current_trainings(everything: Iterable[Result]) -> Iterator[Result]:
+    """Those that are there, of today's code and parameters, and of inputs that still are what they were."""
     for result in everything:
-        if result.output.name == "training.json" and result.problem() is None and _is_incomplete(result.output):
-            yield result
+        if result.output.name == "training.json" and result.problem() is None:
+            inputs = read_json(result.record)["inputs"]
+            if all(Path(path).is_file() and sha256(path) == mark for path, mark in inputs.items()):
+                yield result
 
 
-def _is_incomplete(output: Path) -> bool:
-    """Whether Snakemake began it and did not see its end: it keeps a file for it, named by its path, in folders where that is long."""
-    name = urlsafe_b64encode(str(output).encode()).decode()
-    *folders, last = [name[start : start + 254] for start in range(0, len(name), 254)]
-    return INCOMPLETE.joinpath(*(f"@{folder}" for folder in folders), last).is_file()
+def _acknowledge(trainings: Sequence[Result], profile: Path, overrides: Sequence[str]) -> None:
+    """Let Snakemake know of trainings that came to their ends with no driver looking on: it would do hours of work again.
+
+    Those that it knows stay as they are. What comes before them is not looked at, since that may have to be made again.
+    """
+    if not trainings:
+        return
+    try:
+        snakemake(profile, overrides, *(str(result.output) for result in trainings), "--touch", "--quiet", "--allowed-rules", "train")
+    except ValueError as error:
+        log.warning("trainings that no workflow saw the end of are done again: %s", error)
 
 
 def drivers(folder: Path) -> Iterator[psutil.Process]:
@@ -106,8 +109,8 @@ def _refuse_if_alive(here: Path) -> None:
     for record in sorted(DRIVERS.glob("*")):
         host, _, process = record.name.rpartition(".")
         if host == socket.gethostname():
-            if _is_snakemake(int(process)):  # of another user: where it works cannot be seen
-                raise ValueError(f"snakemake was started here by another user (process {process}) and is at work; wait for its end")
+            if _may_be_snakemake(int(process)):  # of another user, say: in which folder it works cannot be seen
+                raise ValueError(f"snakemake was started here (process {process}) and has not ended; wait for its end")
             record.unlink(missing_ok=True)  # of a process that is no more
         else:
             raise ValueError(
@@ -124,7 +127,8 @@ def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
     if not wait:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
+                if not _is(process.cmdline(), "torchrun"):  # it ends with its trainings, and would give them half a minute
+                    process.terminate()
         if jobs:
             cancel(jobs)
     left = psutil.wait_procs(processes, timeout=None if wait else PATIENCE)[1]
@@ -154,13 +158,14 @@ def _working_in(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
             continue
 
 
-def _is_snakemake(process: int) -> bool:
-    """Whether a process lives and is one; whoever may not see its command takes it for one."""
+def _may_be_snakemake(process: int) -> bool:
+    """Whether a process lives and is one, or is hidden from this user."""
     try:
+        os.kill(process, 0)
         return _is(psutil.Process(process).cmdline(), "snakemake")
-    except psutil.NoSuchProcess:
+    except (ProcessLookupError, psutil.NoSuchProcess):
         return False
-    except psutil.AccessDenied:
+    except (PermissionError, psutil.AccessDenied):
         return True
 
 

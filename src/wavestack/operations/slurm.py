@@ -12,7 +12,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-NO_CLUSTER = "Could not establish a configuration source"  # its commands are installed, and know of none, by file or by name service
+NO_CLUSTER = "DNS SRV lookup failed"  # its commands are installed, and know of none: no file names one, and no name service
 ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
 
 

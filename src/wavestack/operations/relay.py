@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # those that a training looks out for: `wavestack.training.interruption`
+from wavestack.training.interruption import SIGNALS
 
 
 def pass_on() -> None:

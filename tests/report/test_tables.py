@@ -156,10 +156,11 @@ def test_worths_of_lanes_and_pairs():
     lost = worth("x", ("b",), 0.0, [0]) | {"nats": None, "nats_per_token": None, "reason": "x/lanes=b/seed0 is missing or diverged"}
     table = worths.table([worth("x", ("a",), 0.25, [0, 1, 2], low=0.125), worth("x", ("a", "b"), -0.5, [0]), lost])
     by_seed = "+0.2500 (seed 0), +0.2500 (seed 1), +0.2500 (seed 2)"
-    assert table.rows[0].cells == ("a, alone", "+0.2500", by_seed, "+0.1250 to +0.3750", "95.0%")
+    assert table.rows[0].cells == ("a, Shapley value", "+0.2500", by_seed, "+0.1250 to +0.3750", "95.0%")
     assert table.rows[1].cells == ("a with b, beyond both", "−0.5000", "−0.5000 (seed 0)", "–", "–")
+    assert worths.table([worth("x", ("a",), 0.25, [0]) | {"of": "removal"}]).rows[0].cells[0] == "a, joining all others"
     assert table.rows[2].kind == "failed"
-    assert table.notes == ("b: x/lanes=b/seed0 is missing or diverged",)
+    assert table.notes == ("b, Shapley value: x/lanes=b/seed0 is missing or diverged",)
 
 
 def test_the_audit_s_rungs_with_their_gaps_and_what_failed():

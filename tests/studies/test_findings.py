@@ -141,6 +141,16 @@ def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
     assert f"256 to 4,096 tokens; transformer has {theirs:.1f}" in evidence["protocol"]
 
 
+def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    both = content["sweeps"][0]
+    content["sweeps"].append({**both, "rows": [row | {"spec": "fourier-alone"} for row in both["rows"] if row["spec"] == "wavestack"]})
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    assert (finding["verdict"], len(finding["evidence"])) == ("supported", 1)
+
+
 def test_two_lengths_do_not_decide(tmp_path):
     lengths(tmp_path, wavestack=1.0, transformer=1.5)
     content = read_json(tmp_path / "studies" / "lengths.json")
@@ -168,6 +178,18 @@ def test_every_lane_must_save_something(tmp_path, saved, verdict):
     assert finding["verdict"] == verdict
     assert [each["decides"] for each in finding["evidence"]] == [True, True, False]
     assert (finding["evidence"][0]["low"], finding["evidence"][0]["high"]) == (-0.3, -0.1)
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [((0.1, 0.2), "supported"), ((-0.1, 0.1), "undecided"), ((-0.2, -0.1), "refuted")])
+def test_lanes_that_do_the_same_merely_repeat_one_another(tmp_path, lost, verdict):
+    """Each has a Shapley value, and nothing is lost without it."""
+    entry = {"corpus": "pydocs", "reason": None, "lanes": ["fourier"]}
+    worths = [
+        {**entry, "of": of, "nats_per_token": (low + high) / 2, "low": low, "high": high}
+        for of, (low, high) in (("lane", (0.1, 0.3)), ("removal", lost))
+    ]
+    write_json(tmp_path / "studies" / "ablation.json", {"worths": worths, "rows": [], "means": []})
+    assert found(load(SMOKE), tmp_path)["every-lane-contributes"]["verdict"] == verdict
 
 
 @pytest.mark.parametrize(("changed", "trained", "verdict"), [(0.0, 2.7, "undecided"), (1e-7, 2.7, "refuted"), (0.0, 2.8, "refuted")])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavestack.studies.lattice import interaction_weights, shapley_weights, subsets
+from wavestack.studies.lattice import interaction_weights, removal_weights, shapley_weights, subsets
 
 LANES = ("fourier", "recall", "wavelet")
 
@@ -62,6 +62,7 @@ def test_a_duplicated_lane_splits_its_value(losses):
     alone, beside = losses[frozenset()] - losses[frozenset({"recall"})], losses[frozenset({"fourier"})] - losses[frozenset(LANES[:2])]
     assert both[0] == pytest.approx(alone / 3 + beside / 6, abs=1e-12)
     assert weighed(interaction_weights(lanes, "recall", "twin"), twins) == pytest.approx(-(alone + beside) / 2, abs=1e-12)
+    assert [weighed(removal_weights(lanes, lane), twins) for lane in ("recall", "twin")] == [0, 0]
 
 
 def test_interactions_by_hand():
@@ -69,3 +70,4 @@ def test_interactions_by_hand():
     losses = {frozenset(): 5.0, frozenset("a"): 4.0, frozenset("b"): 4.0, frozenset("ab"): 2.0}
     assert weighed(interaction_weights("ab", "a", "b"), losses) == 1.0
     assert weighed(shapley_weights("ab", "a"), losses) == 1.5
+    assert weighed(removal_weights("ab", "a"), losses) == 2.0

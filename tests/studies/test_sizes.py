@@ -79,10 +79,19 @@ def test_curves_that_cross_are_compared_where_both_reach():
     """Between 1 and 100 FLOPs theirs falls from 4 to 2, by one each factor of ten; the larger size is better from 10 on."""
     ours, theirs = [[(10.0, 3.5), (1000.0, 1.0)]], [[(1.0, 4.0), (100.0, 2.0)], [(10.0, 2.5), (100.0, 1.0)]]
     (row,) = at_equal_flops(ours, theirs)
-    assert row == {"training_flops": 10.0, "ours": 3.5, "theirs": 2.5, "nats": 1.0, "perplexity_percent": pytest.approx(100 * (exp(1) - 1))}
+    percent = pytest.approx(100 * (exp(1) - 1))
+    assert row == {"training_flops": 10.0, "ours": 3.5, "theirs": 2.5, "nats": 1.0, "perplexity_percent": percent, "at_most": []}
     (turned, last) = at_equal_flops(theirs, [[(10.0, 3.5), (1000.0, 1.5)]])
     assert (turned["training_flops"], turned["nats"]) == (10.0, -1.0)
     assert last["theirs"] == pytest.approx(2.5)  # half way between, in the logarithm
+
+
+def test_a_size_that_was_trained_for_fewer_counts_with_what_it_had():
+    """At 100 FLOPs their small size, trained for 10, is still better than their large one: 2.5 against 3, and at most that."""
+    ours, theirs = [[(100.0, 2.75), (1000.0, 2.0)]], [[(1.0, 4.0), (10.0, 2.5)], [(10.0, 4.0), (1000.0, 2.0)]]
+    (both, last) = at_equal_flops(ours, theirs)
+    assert (both["theirs"], both["nats"], both["at_most"]) == (2.5, 0.25, ["theirs"])
+    assert (last["theirs"], last["at_most"]) == (2.0, ["theirs"])
 
 
 def test_nothing_is_compared_where_one_side_was_not_trained_for_so_many():

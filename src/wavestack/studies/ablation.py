@@ -12,7 +12,7 @@ from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
 from wavestack.statistics import SEEDS, Paired
-from wavestack.studies.lattice import Subset, Weights, interaction_weights, shapley_weights
+from wavestack.studies.lattice import Subset, Weights, interaction_weights, removal_weights, shapley_weights
 from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
 
 WORTHS = ("corpus", "of", "lanes", "nats_per_token", "low", "high", "level", "reason")
@@ -44,12 +44,16 @@ def write_ablation(parameters: Parameters, data: Path, reports: Path) -> dict[st
 
 
 def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Path) -> list[dict[str, Any]]:
-    """The Shapley value of each lane and the interaction of each pair on each corpus, in nats a token; one family of intervals."""
+    """What each lane is worth on each corpus, what is lost without it, and what each pair interacts, in nats a token.
+
+    Each of the three questions is a family of its own, over all corpora: the intervals of its answers hold together.
+    """
     study = parameters.profile.studies.ablation
     assert study is not None
     spec = parameters.specs[study.spec]
     lanes = [lane for lane in spec.lanes if lane in (study.lanes or spec.lanes)]
     asked: list[tuple[str, tuple[str, ...], Weights]] = [("lane", (lane,), shapley_weights(lanes, lane)) for lane in lanes]
+    asked += [("removal", (lane,), removal_weights(lanes, lane)) for lane in lanes]
     asked += [("pair", pair, interaction_weights(lanes, *pair)) for pair in combinations(lanes, 2)]
     found, differences = [], []
     for corpus in study.corpora:
@@ -66,8 +70,10 @@ def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Pa
             entry["reason"] = f"{lost[0]} is missing or diverged" if lost else missing
             found.append(entry)
             differences.append(None if documents is None else _weighed(weights, *documents))
-    for entry, interval in zip(found, statistics.family(differences), strict=True):
-        entry |= {"low": None, "high": None, "level": None} if interval is None else interval._asdict()
+    for question in {of: None for of, *_ in asked}:
+        family = [place for place, entry in enumerate(found) if entry["of"] == question]
+        for place, interval in zip(family, statistics.family([differences[place] for place in family]), strict=True):
+            found[place] |= {"low": None, "high": None, "level": None} if interval is None else interval._asdict()
     return found
 
 

@@ -92,12 +92,13 @@ def _linear(results: Results) -> list[Evidence]:
 
 
 def _sweeps(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Our model, the transformer, and a sweep of the length study, one after another; none where one of these is not there."""
+    """Our model, the transformer, and a sweep of the length study that measured both, one after another."""
     content = results.study("lengths")
     for ours in _stacks(results)[:1]:
         for theirs in _transformers(results)[:1]:
             for sweep in content["sweeps"] if content else []:
-                yield ours, theirs, {**sweep, "threads": content["threads"]}
+                if {ours, theirs} <= {row["spec"] for row in sweep["rows"]}:
+                    yield ours, theirs, {**sweep, "threads": content["threads"]}
 
 
 def _times(points: Iterable[tuple[str, int, float]]) -> Times:
@@ -126,18 +127,26 @@ def _growth(times: Times, ours: str, theirs: str, what: str, file: str, decides:
 
 
 def _every_lane(results: Results) -> list[Evidence]:
-    content = results.study("ablation")
+    """A lane contributes where its Shapley value says so, and does not merely repeat others where something is lost without it.
+
+    Two lanes that do the same have a Shapley value each. What pairs interact is shown and decides nothing: lanes that repeat one another a
+    little may both contribute.
+    """
+    study, content = results.parameters.profile.studies.ablation, results.study("ablation")
+    of = study.spec if study is not None else ""
     found = []
     for worth in content.get("worths", []) if content else []:
-        alone = worth["of"] == "lane"
-        named = worth["lanes"][0] if alone else f"{' with '.join(worth['lanes'])}, beyond either"
+        lanes = f"{' with '.join(worth['lanes'])} in {of}"
+        protocol = {
+            "lane": f"{lanes}, joining in a random order, all subsets trained at equal parameters (Shapley value)",
+            "removal": f"{lanes}, joining all others, with and without it trained at equal parameters",
+            "pair": f"{lanes}, beyond either (interaction; above zero they repeat one another)",
+        }[worth["of"]]
         value, low, high = (None if worth[key] is None else -worth[key] for key in ("nats_per_token", "high", "low"))
         verdict, reason = judged(low, high, 0, worth["reason"])
-        if alone:
-            protocol = f"{worth['corpus']}: {named}, joining in a random order, all subsets trained at equal parameters (Shapley value)"
-        else:
-            protocol = f"{worth['corpus']}: {named} (interaction; above zero they repeat one another)"
-        found.append(Evidence(protocol, "nats a token with it", value, low, high, verdict, reason, "studies/ablation.json", alone))
+        decides = worth["of"] != "pair"
+        measures = ("nats a token with it", value, low, high)
+        found.append(Evidence(f"{worth['corpus']}: {protocol}", *measures, verdict, reason, "studies/ablation.json", decides))
     return [*found, *_knocked_out(results)]
 
 

@@ -11,7 +11,10 @@ apart, below where one repeats the other:
 
     I_ij = sum over S without i, j of |S|! (n - |S| - 2)! / (n - 1)! (v(S + i + j) - v(S + i) - v(S + j) + v(S))
 
-Both are weighted sums of the losses, so they are had for each seed and document, and their intervals are those of any difference.
+Of two that do the same each has a Shapley value, and either could be left out: what leaving a lane out of all of them loses, v(all) minus
+v(all but i), says whether it can.
+
+All are weighted sums of the losses, so they are had for each seed and document, and their intervals are those of any difference.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +40,12 @@ def shapley_weights(lanes: Iterable[str], lane: str) -> Weights:
         weights[others] = share
         weights[others | {lane}] = -share
     return weights
+
+
+def removal_weights(lanes: Iterable[str], lane: str) -> Weights:
+    """What to weigh each subset's loss with to get what the others lose without a lane, above zero where the loss is higher then."""
+    everything = frozenset(lanes)
+    return {everything - {lane}: 1.0, everything: -1.0}
 
 
 def interaction_weights(lanes: Iterable[str], first: str, second: str) -> Weights:

@@ -105,25 +105,28 @@ def _curves(rows: Sequence[Mapping[str, Any]], corpus: str, spec: str) -> list[C
     ]
 
 
-def at_equal_flops(ours: Sequence[Curve], theirs: Sequence[Curve]) -> list[dict[str, float]]:
+def at_equal_flops(ours: Sequence[Curve], theirs: Sequence[Curve]) -> list[dict[str, Any]]:
     """The difference of the lower envelopes of two sets of curves, at each FLOPs of ours that both reach.
 
-    Between two points of a curve nats are linear in the logarithm of the FLOPs.
+    Between two points of a curve nats are linear in the logarithm of the FLOPs. A size that was trained for fewer counts with what it had
+    at its end, since it would hardly have got worse; left out, the cheaper model would lose its best size where the dearer one keeps it.
 
     Returns:
-        training_flops, ours, theirs (nats a token), nats (ours minus theirs), perplexity_percent.
+        training_flops, ours, theirs (nats a token), nats (ours minus theirs), perplexity_percent, and at_most: whose loss might have been
+        lower (ours, theirs), since one of their sizes was trained for fewer.
     """
     found = []
+    sides = {side: [curve for curve in curves if curve] for side, curves in (("ours", ours), ("theirs", theirs))}
     for flops in sorted({flops for curve in ours for flops, _ in curve}):
-        own, other = _envelope(ours, flops), _envelope(theirs, flops)
-        if own is not None and other is not None:
+        if all(any(curve[0][0] <= flops <= curve[-1][0] for curve in curves) for curves in sides.values()):
+            own, other = (_envelope(curves, flops) for curves in sides.values())
+            at_most = [side for side, curves in sides.items() if any(curve[-1][0] < flops for curve in curves)]
             row = {"training_flops": flops, "ours": own, "theirs": other, "nats": own - other}
-            found.append(row | {"perplexity_percent": statistics.percent(own - other)})
+            found.append(row | {"perplexity_percent": statistics.percent(own - other), "at_most": at_most})
     return found
 
 
-def _envelope(curves: Sequence[Curve], flops: float) -> float | None:
-    """The lowest loss that any size has after so many FLOPs; None where none of them was trained for so many."""
-    reached = [curve for curve in curves if curve and curve[0][0] <= flops <= curve[-1][0]]
-    losses = [float(numpy.interp(log(flops), [log(x) for x, _ in curve], [nats for _, nats in curve])) for curve in reached]
-    return min(losses, default=None)
+def _envelope(curves: Sequence[Curve], flops: float) -> float:
+    """The lowest loss that any size has after at most so many FLOPs."""
+    begun = [curve for curve in curves if curve[0][0] <= flops]
+    return min(float(numpy.interp(log(flops), [log(x) for x, _ in curve], [nats for _, nats in curve])) for curve in begun)

@@ -174,6 +174,11 @@ def section(context: Context) -> Section:
         "parameters: its MLP is wider where lanes are gone. A dashed line is the mean of another model. “Against all” is the subset's mean "
         "minus that of all lanes: above zero, leaving lanes out made it worse."
     )
+    if study is not None and study.tuned:
+        caption += (
+            " All subsets are trained with what was chosen for the model with all lanes, which may flatter it, and so each lane: none of "
+            "the others was tuned."
+        )
     blocks: list[Block] = []
     if study is not None and content is not None:
         lanes = [lane for lane in context.parameters.specs[study.spec].lanes if lane in (study.lanes or [lane])]

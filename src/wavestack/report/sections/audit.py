@@ -90,7 +90,8 @@ def section(context: Context) -> Section:
         "published unit is what was called the loss: 0.7 times the cross-entropy of the first batches, padding among it, until that is "
         f"mended, too; nats per token are those of the first {study.tokens if study else 0} tokens of all validation documents, and mean "
         "the same on every row. Below zero, ours is better. A point is a seed, a bar a 95% interval of its own (three seeds at least): a "
-        "ladder describes, and decides nothing."
+        "ladder describes, and decides nothing. Another model brings its own size and dropout; and where padding is scored by models that "
+        "were not trained on it, the published unit tells of padding, nats of text."
     )
     blocks: list[Block] = []
     if study is not None and content is not None:

@@ -52,7 +52,9 @@ def equal_flops(content: Content, corpus: str) -> Table:
     rows = []
     for entry in (entry for entry in content["equal_flops"] if entry["corpus"] == corpus):
         named = f"{entry['spec']} − {entry['against']}"
-        nats = (number(entry["ours"], 4), number(entry["theirs"], 4), signed(entry["nats"], 4))
+        at_most = entry.get("at_most", ())  # older files have none
+        sides = (("≤ " if side in at_most else "") + number(entry[side], 4) for side in ("ours", "theirs"))
+        nats = (*sides, signed(entry["nats"], 4))
         rows.append(Row((named, f"{entry['training_flops']:.3g}", *nats, signed(entry["perplexity_percent"], 1, "%"))))
     columns = (
         *(Column("difference", numeric=False), Column("training FLOPs"), Column("ours ↓", "nats per token")),
@@ -131,7 +133,8 @@ def section(context: Context) -> Section:
     )
     at_equal_flops = (
         "After as many FLOPs of training, each model at the size that is best for it there; losses between two trainings of a size are "
-        "interpolated in the logarithm of the FLOPs. There is no interval: means over the seeds there are."
+        "interpolated in the logarithm of the FLOPs. A size that was trained for fewer counts with what it had at its end (≤: it might "
+        "have got better). There is no interval: means over the seeds there are."
     )
     blocks: list[Block] = []
     for corpus in study.corpora if study is not None and content is not None else []:

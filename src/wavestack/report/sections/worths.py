@@ -1,4 +1,4 @@
-"""What each lane and each pair of lanes is worth: Shapley values and interactions of the ablation grid."""
+"""What each lane and each pair of lanes is worth: Shapley values, what is lost without a lane, and interactions of the ablation grid."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def table(found: Sequence[Content]) -> Table:
         each = MISSING if entry["nats"] is None else by_seed(entry)
         sure = MISSING if entry["low"] is None else f"{signed(entry['low'], 4)} to {signed(entry['high'], 4)}"
         level = MISSING if entry["level"] is None else f"{entry['level']:.1%}"
-        named = f"{entry['lanes'][0]}, alone" if entry["of"] == "lane" else f"{' with '.join(entry['lanes'])}, beyond both"
-        rows.append(Row((named, signed(entry["nats_per_token"], 4), each, sure, level), "failed" if entry["nats"] is None else ""))
-        notes += [f"{' with '.join(entry['lanes'])}: {entry['reason']}"] if entry["nats"] is None else []
+        cells = (_question(entry), signed(entry["nats_per_token"], 4), each, sure, level)
+        rows.append(Row(cells, "failed" if entry["nats"] is None else ""))
+        notes += [f"{_question(entry)}: {entry['reason']}"] if entry["nats"] is None else []
     columns = (
         Column("worth of", numeric=False),
         Column("nats saved ↑", "per token"),
@@ -35,15 +35,20 @@ def table(found: Sequence[Content]) -> Table:
     return Table(columns, tuple(rows), tuple(notes))
 
 
+def _question(entry: Content) -> str:
+    lanes = " with ".join(entry["lanes"])
+    return {"lane": f"{lanes}, Shapley value", "removal": f"{lanes}, joining all others", "pair": f"{lanes}, beyond both"}[entry["of"]]
+
+
 def figure(path: Path, corpus: str, found: Rows, own: Look) -> str:
-    """The worth of each lane and of each pair beyond its lanes: a point a seed, a bar for the interval.
+    """Shapley values (filled), what lanes save that join all others, and what pairs do beyond both: a point a seed, a bar for the interval.
 
     Args:
         path: of the SVG.
         found: the corpus's entries under `worths` of `studies/ablation.json`.
         own: look of the spec whose lanes these are.
     """
-    names = [" + ".join(entry["lanes"]) for entry in found]
+    names = [_question(entry) for entry in found]
 
     def paint(axes: Axes) -> None:
         for y, entry in enumerate(found):
@@ -66,8 +71,9 @@ def block(context: Context, corpus: str, found: Sequence[Content], spec: str) ->
     """Of one corpus, for the lanes of a spec."""
     caption = (
         "A lane's Shapley value: the nats a token that it saves when lanes join in a random order. The values of all lanes add up to what "
-        "all lanes save over none; two that do the same share what either would have. A pair is worth beyond its lanes what they save "
-        "together and not apart: below zero, one repeats the other. Bars are intervals that hold together (Holm), points are seeds."
+        "all lanes save over none; two that do the same share what either would have, so that beside it stands what a lane saves that "
+        "joins all others: nothing where they do what it does. A pair is worth beyond its lanes what they save together and not apart: "
+        "below zero, one repeats the other. Bars are intervals, which hold together for each of the three questions (Holm), points seeds."
     )
     drawn = figure(context.figures.path("worths", corpus), corpus, found, context.looks[spec])
     return Block(caption, table(found), [Markup(drawn)], f"{corpus}: what each lane is worth")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from wavestack import registry
-from wavestack.schema import Audit, Budget, Corpus, CorpusUse, Mend, Profile, Replay, Tokenizer, Training
+from wavestack.schema import Audit, Budget, Corpus, CorpusUse, Mend, Profile, Replay, Sweep, Tokenizer, Training
 from wavestack.telling import line, nearest
 from wavestack.variants import Variant
 
@@ -233,12 +233,11 @@ class Parameters:
     def _trained_on(self, budget: str, tokens: int, tuned: bool) -> str:
         return str(Variant(tokens=None if tokens == self.profile.budgets[budget].tokens else tokens, tuned=tuned))
 
-    def lengths_budget(self) -> Budget:
-        """The budget of the sequence-length study: its context is what the longest length needs, so that one model serves all."""
+    def lengths_budget(self, sweep: Sweep) -> Budget:
+        """The budget of a sweep over sequence lengths: its context is what the longest length needs, so that one model serves all."""
         study = self.profile.studies.lengths
         assert study is not None
-        longest = max(sweep.positions for sweep in study.sweeps)
-        return self.profile.budgets[study.budget].model_copy(update={"context": longest})
+        return self.profile.budgets[study.budget].model_copy(update={"context": sweep.positions})
 
     def lengths_specs(self) -> list[str]:
         """The specs that are measured at sequence lengths, each once."""

@@ -385,7 +385,7 @@ class Lengths(Strict):
     vocabulary: Annotated[int, Field(ge=2)]
     sweeps: Annotated[list[Sweep], Field(min_length=1)]
     processes: Positive = 2  # fresh ones, per model
-    repeats: Annotated[int, Field(ge=5)] = 5  # timed calls a process
+    repeats: Annotated[int, Field(ge=5)] = 6  # timed calls a process: as many as a ratio's interval needs, if there is one process
     seconds: Annotated[float, Field(gt=0)] = (
         10.0  # all models of a length may take for their timed calls in one process each, beyond the repeats
     )

@@ -54,7 +54,8 @@ def ledger(parameters: Parameters) -> Step:
         specs = parameters.lengths_specs()
         settings["lengths"] = {
             "models": {spec: _spec(parameters.specs[spec]) for spec in specs},
-            "budget": parameters.lengths_budget().model_dump(mode="json", exclude={"training"}),
+            "budget": parameters.profile.budgets[study.budget].model_dump(mode="json", exclude={"training"}),
+            "contexts": [[sweep.specs or study.specs, sweep.positions] for sweep in study.sweeps],
             "vocabulary": study.vocabulary,
         }
         entries |= {entry for spec in specs for entry in parameters.specs[spec].entries}
@@ -130,7 +131,7 @@ def length(parameters: Parameters, sweep: str, positions: int) -> Step:
         "study": study.model_dump(mode="json", exclude={"specs", "sweeps"}),
         "sweep": chosen.model_dump(mode="json", exclude={"specs", "lengths"}),
         "length": positions,
-        "budget": parameters.lengths_budget().model_dump(mode="json", exclude={"training"}),
+        "budget": parameters.lengths_budget(chosen).model_dump(mode="json", exclude={"training"}),
         "specs": {name: _spec(spec) for name, spec in specs.items()},
     }
     entries = {entry for spec in specs.values() for entry in spec.entries}

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional
 
-from wavestack.lanes.attention import Attention, rotary_angles, rotary_table
+from wavestack.lanes.attention import MASKS, Attention, rotary_angles, rotary_table, windowed_attention
 
 
 def test_a_window_over_everything_is_no_window():
@@ -16,6 +17,43 @@ def test_a_window_sees_its_positions_and_no_other():
     x = torch.randn(1, 40, 12, requires_grad=True)
     (seen,) = torch.autograd.grad(lane(x)[0][0, 30].sum(), x)
     assert seen[0].abs().sum(-1).nonzero().flatten().tolist() == [26, 27, 28, 29, 30]
+
+
+def test_a_window_s_pieces_are_those_of_the_whole_past():
+    """Several rows and heads, a past that is cut, a chunk that fills no piece, single tokens: against a mask over everything."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 3, 60, 4), torch.randn(2, 3, 60, 4), torch.randn(2, 3, 60, 4)
+    place = torch.arange(60)
+    near = (place <= place[:, None]) & (place > place[:, None] - 7)
+    expected = functional.scaled_dot_product_attention(q, k, v, attn_mask=near)
+    for start, end in ((0, 60), (0, 5), (3, 60), (20, 43), (43, 44), (2, 3), (0, 1)):
+        behind = slice(max(0, start - 30), end)
+        found = windowed_attention(q[:, :, start:end], k[:, :, behind], v[:, :, behind], min(start, 30), 7)
+        torch.testing.assert_close(found, expected[:, :, start:end], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_a_state_keeps_nothing_but_itself(window):
+    """No view of the projection that values are read from, and none of the past that a window has left behind."""
+    lane = Attention(8, 64, head_width=4, window=window)
+    with torch.no_grad():
+        state = lane(torch.randn(2, 40, 24))[1]
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in (state.keys, state.values))
+    assert state.keys.nbytes + state.values.nbytes == 2 * lane.state_bytes(40)
+
+
+def test_blocks_share_an_explicit_mask_and_it_goes_with_the_last():
+    lanes, x = [Attention(8, 64, head_width=4, explicit_mask=True) for _ in range(3)], torch.randn(2, 40, 24)
+    with torch.inference_mode():
+        lanes[0](x)
+    assert not MASKS
+    x.requires_grad_()
+    y = sum(lane(x)[0].sum() for lane in lanes)
+    (mask,) = MASKS.values()
+    assert torch.equal(mask, torch.full((40, 40), float("-inf")).triu(1))
+    y.backward()
+    del y, mask
+    assert not MASKS
 
 
 def test_rotation_is_as_exact_far_out_as_at_the_start():

@@ -282,7 +282,7 @@ def swept(name: str) -> dict[str, Any]:
             {"spec": "transformer", "length": length, "than": "wavestack", "ratio": ratio, "low": 0.9 * ratio, "high": None, "pairs": 5}
             for length, ratio in ((1024, 0.9), (4096, 1.4))
         ],
-        "fits": [fit, {**fit, "range": "upper half", "value": None, "low": None, "high": None}],
+        "fits": [fit, {**fit, "measure": "memory"}, {**fit, "range": "upper half", "value": None, "low": None, "high": None}],
         "shapes": [{"spec": "wavestack", "measure": "time", "chosen": "linear", "advantage": 3.21, "quadratic_share": 0.01}],
         "crossovers": [
             {**pair, "measure": "time", "length": 2048.0, "low": 1500.0, "high": None, "where": "inside"},

@@ -40,7 +40,7 @@ def test_two_points_have_no_exponent():
 
 
 def test_the_upper_half_is_of_the_logarithms():
-    assert list(upper_half(dict.fromkeys(LENGTHS, 1.0))) == [2048, 4096, 8192, 16384]
+    assert [length for length in LENGTHS if length >= upper_half(LENGTHS)] == [2048, 4096, 8192, 16384]
 
 
 @pytest.mark.parametrize(("quadratic", "expected"), [(0.0, "linear"), (0.3, "quadratic")])
@@ -53,8 +53,8 @@ def test_the_shape_is_the_planted_one(quadratic, expected):
         assert numpy.mean([each.quadratic_share for each in found]) == pytest.approx(quadratic, rel=0.1)
 
 
-def test_a_shape_needs_six_lengths():
-    assert shape(dict.fromkeys(LENGTHS[:5], 1.0)) is None
+def test_a_shape_needs_eight_lengths():
+    assert shape(dict.fromkeys(LENGTHS[:7], 1.0)) is None
 
 
 def test_where_curves_cross():

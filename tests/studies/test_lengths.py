@@ -6,7 +6,7 @@ from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
 from wavestack.studies.lengths import write_lengths
 
-LENGTHS = (64, 128, 256, 512, 1024, 2048)
+LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 FACTS = {"call_tokens": 2048, "seconds_quartiles": [0.9, 1.1], "calls": 5}
 TRAINING, DECODE = "training-cpu-float32-tokens2048", "decode-cpu-float32-batch1"
 
@@ -35,8 +35,12 @@ def found(tmp_path):
         return {} if length == 2048 else {"transformer": ratio}
 
     write_points(tmp_path, TRAINING, "training", lambda length: 2048 // length, models, ratios)
-    decoded = {"wavestack": measured(0.016, 16, 10), "transformer": measured(0.032, 16, 10)}
-    write_points(tmp_path, DECODE, "decode", lambda length: 1, lambda length: decoded, lambda length: {})
+
+    def decoded(length):
+        constant, growing = {"state_bytes": 512}, {"state_bytes": 4 * length}
+        return {"wavestack": measured(0.016, 16, 10) | constant, "transformer": measured(0.032, 16, 10) | growing}
+
+    write_points(tmp_path, DECODE, "decode", lambda length: 1, decoded, lambda length: {})
     lengths = ", ".join(map(str, LENGTHS))
     sweeps = f"[{{lengths: [{lengths}], tokens: 2048}}, {{mode: decode, lengths: [{lengths}], batch: 1}}]"
     write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)
@@ -51,7 +55,7 @@ def fit(sweep, spec, measure, part="all"):
 
 def test_failed_measurements_are_kept(found):
     rows = found[TRAINING]["rows"]
-    assert len(rows) == 12
+    assert len(rows) == 16
     (lost,) = [row for row in rows if row["status"] != "ok"]
     assert (lost["spec"], lost["length"], lost["batch"], lost["status"], lost["reason"]) == (
         "transformer",
@@ -69,14 +73,20 @@ def test_exponents_are_of_a_sequence(found):
     assert fit(training, "wavestack", "time")["value"] == pytest.approx(1)
     assert fit(training, "transformer", "time")["value"] == pytest.approx(2)
     assert fit(training, "transformer", "time")["lengths"] == list(LENGTHS[:-1])
-    assert fit(training, "wavestack", "time", "upper half")["lengths"] == [512, 1024, 2048]
+    assert fit(training, "wavestack", "time", "upper half")["lengths"] == [256, 512, 1024, 2048]
+    assert fit(training, "transformer", "time", "upper half")["lengths"] == [256, 512, 1024]  # the same range, without what was lost
+    assert fit(training, "wavestack", "time", "from 1,024")["value"] is None  # two lengths
     assert fit(training, "transformer", "memory")["value"] == pytest.approx(2)
     assert fit(decode, "wavestack", "time")["value"] == pytest.approx(0, abs=1e-9)
+    assert fit(decode, "wavestack", "state")["value"] == pytest.approx(0, abs=1e-9)
+    assert fit(decode, "transformer", "state")["value"] == pytest.approx(1)
+    (state,) = decode["crossovers"]
+    assert (state["measure"], state["length"], state["low"]) == ("state", pytest.approx(128), None)
 
 
 def test_shapes_and_crossovers(found):
     shapes = {(shape["spec"], shape["measure"]): shape["chosen"] for shape in found[TRAINING]["shapes"]}
-    assert shapes == {("wavestack", "time"): "linear", ("wavestack", "memory"): "linear"}  # the transformer has five lengths
+    assert shapes == {("wavestack", "time"): "linear", ("wavestack", "memory"): "linear"}  # the transformer has seven lengths
     time, memory = found[TRAINING]["crossovers"]
     assert (time["against"], time["measure"]) == ("transformer", "time")
     assert time["length"] == pytest.approx(256)

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import Annotated, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 from pydantic import Field
@@ -12,6 +13,7 @@ from wavestack.lanes.lane import Lane, at_least
 from wavestack.lanes.norm import RMSNorm
 
 ROOM = 256  # positions that a KV cache grows by
+MASKS: WeakValueDictionary[tuple[int, int, torch.dtype, torch.device], Tensor] = WeakValueDictionary()
 
 
 class Room:
@@ -75,12 +77,22 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, past: int, explicit_mask: 
     """
     length = q.shape[2]
     if explicit_mask:
-        ahead = torch.full((length, past + length), float("-inf"), dtype=q.dtype, device=q.device).triu(past + 1)
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=ahead)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask_of(length, past, q.dtype, q.device))
     if past == 0 or length == 1:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
     seen = torch.ones(length, past + length, dtype=torch.bool, device=q.device).tril(past)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+
+def mask_of(length: int, past: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Minus infinity for what lies ahead of S queries, S x (past + S); one for all blocks, for as long as any has need of it."""
+    key = (length, past, dtype, device)
+    mask = MASKS.get(key)
+    if mask is None:
+        with torch.inference_mode(False):  # a training may meet it after an evaluation
+            mask = torch.full((length, past + length), float("-inf"), dtype=dtype, device=device).triu_(past + 1)
+        MASKS[key] = mask
+    return mask
 
 
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) -> Tensor:
@@ -88,7 +100,9 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) 
 
     Queries are cut into pieces of `window`: each sees the keys of its own piece and of the one before.
     """
-    length = q.shape[2]
+    batch, heads, length, width = q.shape
+    if length == 1:
+        return causal_attention(q, k[:, :, -window:], v[:, :, -window:], past)
     behind = -length % window
     q = functional.pad(q, (0, 0, 0, behind)).unflatten(2, (-1, window))  # B x heads x N x W x width
     # keys from a whole window before the first query on: padded where there is less past, cut where there is more
@@ -97,8 +111,10 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, past: int, window: int) 
     key = torch.arange(2 * window, device=q.device) - window
     near = (key <= query[:, None]) & (key > query[:, None] - window)  # W x 2W
     exists = key + torch.arange(q.shape[2], device=q.device)[:, None, None] * window >= -past  # N x 1 x 2W
-    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=near & exists)
-    return y.flatten(2, 3)[:, :, :length]
+    # pieces are rows of a batch, since PyTorch has fused kernels for four dimensions alone
+    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (q, k, v))  # (B N) x heads x W or 2W x width
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=(near & exists).repeat(batch, 1, 1)[:, None])
+    return y.view(batch, -1, heads, window, width).transpose(1, 2).flatten(2, 3)[:, :, :length]
 
 
 class Attention(Lane):
@@ -148,17 +164,18 @@ class Attention(Lane):
         q, k, v = (tensor.transpose(1, 2) for tensor in (self.query_norm(q), self.key_norm(k), v))  # B x heads x S x width
         angles = rotary_angles(position, end, self.head_width, x.device) if self.table is None else self.table[position:end]
         q, k = rotate(q, angles), rotate(k, angles)
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            # its rows may start anywhere in what all lanes read, and a GPU's kernels take 16 bytes at a time; a state would keep all that
+            v = v.contiguous()
         past, room = 0, None
         if state is not None:
             past = state.keys.shape[2]
             k, v, room = self._extended(state, k, v)
-        if x.device.type != "cpu":
-            v = v.contiguous()  # its rows may start anywhere in what all lanes read, and a GPU's kernels take 16 bytes at a time
         if self.window is None:
             y = causal_attention(q, k, v, past, self.explicit_mask)
         else:
             y = windowed_attention(q, k, v, past, self.window)
-            k, v = k[:, :, -self._kept(end) :], v[:, :, -self._kept(end) :]
+            k, v = (self._recent(tensor, end) for tensor in (k, v))
         return y.transpose(1, 2).reshape(batch, length, self.hidden), AttentionState(end, k, v, room)
 
     def _extended(self, state: AttentionState, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Room | None]:
@@ -170,6 +187,11 @@ class Attention(Lane):
         if room is None or not room.takes(keys, k):
             room = Room(keys, values, max(ROOM, k.shape[2]))
         return *room.append(k, v), room
+
+    def _recent(self, past: Tensor, positions: int) -> Tensor:
+        """What a window may still look at; a copy, where no gradient keeps the whole past anyway."""
+        recent = past[:, :, -self._kept(positions) :]
+        return recent if torch.is_grad_enabled() else recent.clone()
 
     def _kept(self, positions: int) -> int:
         """Past positions that the next token may look at. One is kept where none is needed, since a slice from -0 is everything."""

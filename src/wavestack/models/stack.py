@@ -73,6 +73,13 @@ class ResidualStack(LanguageModel):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
 
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits as `advance` gives them; the state of a block goes as soon as it has come, since nothing follows."""
+        x = self.dropout(self.embed(tokens))
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.logits(self.norm(x))
+
     def advance_hidden(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         x, after = self.dropout(x), []
         for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):

@@ -43,7 +43,7 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
     if length not in sweep.lengths:
         known = ", ".join(map(str, sweep.lengths))
         raise ValueError(f"{length} is none of the lengths of sweep '{name}' ({known}); add it there")
-    batch, budget = sweep.sequences(length), parameters.lengths_budget()
+    batch, budget = sweep.sequences(length), parameters.lengths_budget(sweep)
     requests = {
         spec: Request(
             Architecture(parameters.specs[spec], budget, study.vocabulary).to_json(),
@@ -54,13 +54,15 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
             device=sweep.device,
             precision=sweep.precision,
             compile=sweep.compile,
-            memory=available_memory() if sweep.device == "cpu" else None,
+            memory=_limit() if sweep.device == "cpu" else None,
         )
         for spec in sweep.specs or study.specs
     }
     there = sweep.device == "cpu" or torch.cuda.is_available()
+    peaks = [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
     processes = [_in_turns(requests, study, sweep.device) for _ in range(study.processes)] if there else []
     times = {spec: [found[spec][1] for found in processes] for spec in requests}
+    peaks += [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
     models = {spec: _summary([found[spec][0] for found in processes], times[spec]) if there else SKIPPED for spec in requests}
     samples = [
         dict(zip(SAMPLES, (spec, length, process, turn, seconds), strict=True))
@@ -78,12 +80,19 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         "precision": sweep.precision,
         "compile": sweep.compile,
         "threads": study.threads,
-        "matrix_peak": matrix_peak(sweep.device, sweep.precision, study.threads) if there else None,
+        "matrix_peak": max(peaks, default=None),
+        "matrix_peaks": peaks,  # before and after, which lie apart where other work came or went
         "models": models,
         "ratios": _ratios({spec: times[spec] for spec, found in models.items() if found["status"] == "ok"}),
     }
     write_json(reports / f"length{length}.json", result)
     return result
+
+
+def _limit() -> int | None:
+    """Bytes that a process may take: what a machine can give, less what all models hold that wait for their turn."""
+    available = available_memory()
+    return None if available is None else int(0.85 * available)
 
 
 def _in_turns(requests: Mapping[str, Request], study: Lengths, device: str) -> dict[str, tuple[dict[str, Any], list[float]]]:

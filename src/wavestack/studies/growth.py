@@ -5,7 +5,7 @@ the noise of the measurements and how far they are from a power law. The shape i
 relative errors and compared by Akaike's criterion with its correction for few points (Burnham and Anderson 2002, section 2.4).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
 from typing import Literal
@@ -16,7 +16,7 @@ from scipy import optimize, stats
 from wavestack.statistics import LEVEL
 
 POINTS = 3  # that an exponent's interval needs
-SHAPE_POINTS = 6  # that the criterion needs to tell three parameters from two
+SHAPE_POINTS = 8  # that the criterion needs: of six it finds a quadratic term of a half in less than a third of all cases, at 3% of noise
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ def exponent(points: Mapping[int, float], level: float = LEVEL) -> Exponent | No
     return Exponent(slope, slope - reach, slope + reach, tuple(lengths))
 
 
-def upper_half(points: Mapping[int, float]) -> dict[int, float]:
-    """Those from the middle of the range on, in logarithms."""
-    middle = (min(points) * max(points)) ** 0.5
-    return {length: value for length, value in points.items() if length >= middle}
+def upper_half(lengths: Collection[int]) -> float:
+    """Where it begins: the middle of their range, in logarithms."""
+    return (min(lengths) * max(lengths)) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Shape:
 
 
 def shape(points: Mapping[int, float]) -> Shape | None:
-    """None for fewer than six lengths, where the criterion cannot choose."""
+    """None for fewer than eight lengths, where the criterion cannot choose."""
     if len(points) < SHAPE_POINTS:
         return None
     lengths = numpy.array(sorted(points), dtype=float)

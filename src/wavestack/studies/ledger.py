@@ -50,11 +50,12 @@ def _lengths_faults(parameters: Parameters) -> list[str]:
     study, faults = parameters.profile.studies.lengths, []
     if study is None:
         return []
-    for spec in parameters.lengths_specs():
-        try:
-            budgets.solve(parameters.specs[spec], parameters.lengths_budget(), study.vocabulary)
-        except ValueError as error:
-            faults.append(f"{parameters.sources['profile']}: studies.lengths: {spec}: {error}")
+    for sweep in study.sweeps:
+        for spec in sweep.specs or study.specs:
+            try:
+                budgets.solve(parameters.specs[spec], parameters.lengths_budget(sweep), study.vocabulary)
+            except ValueError as error:
+                faults.append(f"{parameters.sources['profile']}: studies.lengths: {sweep.name}: {spec}: {error}")
     return faults
 
 

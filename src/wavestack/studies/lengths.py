@@ -8,7 +8,7 @@ from typing import Any
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.params import Parameters
 from wavestack.schema import Sweep
-from wavestack.studies.growth import crossover, exponent, shape, upper_half
+from wavestack.studies.growth import Ratio, crossover, exponent, shape, upper_half
 
 COLUMNS = (
     "sweep",
@@ -33,6 +33,7 @@ COLUMNS = (
     "attention",
     "dropout",
 )
+LONG = 1024  # tokens, from which on what a call costs whatever its length is lost in what it costs for it
 Row = Mapping[str, Any]
 
 
@@ -41,7 +42,8 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
 
     Returns:
         sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; fits, exponents of
-        time and of memory over all lengths and over their upper half; shapes of the curves; crossovers with the model that is named first.
+        time and of memory (of the state, where tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of
+        the curves; crossovers with the model that is named first.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
@@ -58,7 +60,9 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
         {column: {**point["models"][spec], **point, "spec": spec}.get(column) for column in COLUMNS} for point in points for spec in specs
     ]
     ratios = [{"spec": spec, "length": point["length"], **found} for point in points for spec, found in point["ratios"].items()]
-    curves = {(spec, measure): _curve(rows, spec, of) for spec in specs for measure, of in MEASURES.items()}
+    second = "state" if sweep.mode == "decode" else "memory"  # a peak that has two copies of the past, one to start from each time
+    curves = {(spec, measure): _curve(rows, spec, MEASURES[measure]) for spec in specs for measure in ("time", second)}
+    ranges = {"all": 0.0, "upper half": upper_half(sweep.lengths), f"from {LONG:,}": LONG}  # of the sweep, whatever a model could not do
     return {
         "name": sweep.name,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
@@ -68,8 +72,8 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
         "fits": [
             {"spec": spec, "measure": measure, "range": name, **(asdict(found) if found else NOTHING)}
             for (spec, measure), curve in curves.items()
-            for name, part in (("all", curve), ("upper half", upper_half(curve) if curve else curve))
-            for found in [exponent(part)]
+            for name, start in ranges.items()
+            for found in [exponent({length: value for length, value in curve.items() if length >= start})]
         ],
         "shapes": [
             {"spec": spec, "measure": measure, **asdict(found)}
@@ -77,7 +81,7 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
             for found in [shape(curve)]
             if found
         ],
-        "crossovers": _crossovers(rows, ratios, specs),
+        "crossovers": _crossovers(rows, ratios, specs, second),
     }
 
 
@@ -90,18 +94,25 @@ def _curve(rows: Sequence[Row], spec: str, of: Callable[[Row], float]) -> dict[i
     return {row["length"]: of(row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
 
 
-MEASURES: dict[str, Callable[[Row], float]] = {"time": seconds, "memory": lambda row: row["peak_bytes"] / row["batch"]}
+MEASURES: dict[str, Callable[[Row], float]] = {
+    "time": seconds,
+    "memory": lambda row: row["peak_bytes"] / row["batch"],
+    "state": lambda row: row["state_bytes"],
+}
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "lengths": []}
 
 
-def _crossovers(rows: Sequence[Row], ratios: Sequence[Row], specs: Sequence[str]) -> list[dict[str, Any]]:
-    """From which length on the model that is named first takes less time, or less memory, than each other one."""
+def _crossovers(rows: Sequence[Row], ratios: Sequence[Row], specs: Sequence[str], second: str) -> list[dict[str, Any]]:
+    """From which length on the model that is named first takes less time, or less of the second measure, than each other one."""
     ours, found = specs[0], []
     for theirs in specs[1:]:
-        times = {row["length"]: (row["ratio"], row["low"], row["high"]) for row in ratios if (row["spec"], row["than"]) == (theirs, ours)}
-        own, their = (_curve(rows, spec, MEASURES["memory"]) for spec in (ours, theirs))
-        memory = {length: (their[length] / own[length],) * 3 for length in own if their.get(length) and own[length] > 0}
-        for measure, pairs in (("time", times), ("memory", memory)):
+        times: dict[int, Ratio] = {
+            row["length"]: (row["ratio"], row["low"], row["high"]) for row in ratios if (row["spec"], row["than"]) == (theirs, ours)
+        }
+        own, their = (_curve(rows, spec, MEASURES[second]) for spec in (ours, theirs))
+        both = [length for length in own if their.get(length) and own[length] > 0]
+        taken: dict[int, Ratio] = {length: (their[length] / own[length], None, None) for length in both}
+        for measure, pairs in (("time", times), (second, taken)):
             crossing = crossover(pairs)
             if crossing is not None:
                 found.append({"spec": ours, "against": theirs, "measure": measure, **asdict(crossing)})

@@ -43,9 +43,9 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths]
     growth = (
-        "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths and their "
-        "upper half; which curve fits better, a straight line or one with a quadratic term, and by how much of Akaike's criterion; and the "
-        "ratio of times to the first model's, from calls side by side."
+        "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths, over their "
+        "upper half, and over those from 1,024 tokens on; which curve fits better, a straight line or one with a quadratic term, and by "
+        "how much of Akaike's criterion; and the ratio of times to the first model's, from calls side by side."
     )
     title = f"{sweep.mode}, {where}, {load}"
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
@@ -169,13 +169,15 @@ def growth_table(content: Content, specs: Iterable[str]) -> Table:
     shapes = {(found["spec"], found["measure"]): found for found in content["shapes"]}
     crossings = {(found["against"], found["measure"]): found for found in content["crossovers"]}
     rows = []
-    for spec, measure in dict.fromkeys((spec, measure) for spec in specs for measure in ("time", "memory")):
+    measures = dict.fromkeys(fit["measure"] for fit in content["fits"])
+    for spec, measure in dict.fromkeys((spec, measure) for spec in specs for measure in measures):
         chosen, crossing = shapes.get((spec, measure)), crossings.get((spec, measure))
         cells = (
             spec,
             measure,
             _exponent(fits.get((spec, measure, "all"))),
             _exponent(fits.get((spec, measure, "upper half"))),
+            _exponent(fits.get((spec, measure, "from 1,024"))),
             MISSING if chosen is None else f"{chosen['chosen']}, by {number(chosen['advantage'], 1)}",
             _crossing(crossing),
             _ratio(content["ratios"], spec) if measure == "time" else MISSING,
@@ -186,6 +188,7 @@ def growth_table(content: Content, specs: Iterable[str]) -> Table:
         Column("of", numeric=False),
         Column("exponent", "all lengths"),
         Column("exponent", "upper half"),
+        Column("exponent", "from 1,024"),
         Column("curve", numeric=False),
         Column("the first model takes less", "from length"),
         Column("times the first model's time", "at the greatest length"),

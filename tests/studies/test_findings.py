@@ -27,6 +27,13 @@ def on_corpora(*names, comparison="", **studies):
     return load(SMOKE, [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
 
 
+def calibrated(reports, passed=True):
+    """Parameters of the smoke profile with a calibration, and whether it was passed."""
+    row = {"nats_per_token": 5.0 if passed else 7.0}
+    write_json(reports / "studies" / "calibration.json", {"row": row, "at_most": 6.0, "passed": passed})
+    return load(SMOKE, ["studies.calibration={corpus: pydocs, spec: transformer, budget: tiny, at_most: 6.0}"])
+
+
 def compare(reports, *entries):
     """A comparison with these entries: corpus, spec, against, percent, low and high; a low of None is undecided for want of seeds."""
     keys = ("corpus", "spec", "against", "perplexity_percent", "low_percent", "high_percent")
@@ -174,7 +181,7 @@ def test_every_lane_must_save_something(tmp_path, saved, verdict):
     ]
     worths += [{**entry, "of": "pair", "lanes": ["fourier", "wavelet"], "nats_per_token": -0.5, "low": -0.6, "high": -0.4}]
     write_json(tmp_path / "studies" / "ablation.json", {"worths": worths, "rows": [], "means": []})
-    finding = found(load(SMOKE), tmp_path)["every-lane-contributes"]
+    finding = found(calibrated(tmp_path), tmp_path)["every-lane-contributes"]
     assert finding["verdict"] == verdict
     assert [each["decides"] for each in finding["evidence"]] == [True, True, False]
     assert (finding["evidence"][0]["low"], finding["evidence"][0]["high"]) == (-0.3, -0.1)
@@ -189,7 +196,21 @@ def test_lanes_that_do_the_same_merely_repeat_one_another(tmp_path, lost, verdic
         for of, (low, high) in (("lane", (0.1, 0.3)), ("removal", lost))
     ]
     write_json(tmp_path / "studies" / "ablation.json", {"worths": worths, "rows": [], "means": []})
-    assert found(load(SMOKE), tmp_path)["every-lane-contributes"]["verdict"] == verdict
+    assert found(calibrated(tmp_path), tmp_path)["every-lane-contributes"]["verdict"] == verdict
+
+
+def test_lanes_are_not_judged_before_a_baseline_came_out_as_it_is_known_to(tmp_path):
+    worth = {"corpus": "pydocs", "reason": None, "of": "lane", "lanes": ["fourier"], "nats_per_token": 0.2, "low": 0.1, "high": 0.3}
+    write_json(tmp_path / "studies" / "ablation.json", {"worths": [worth], "rows": [], "means": []})
+    for parameters, reason in (
+        (load(SMOKE), "this profile calibrates no baseline"),
+        (
+            calibrated(tmp_path, passed=False),
+            "the calibration failed: transformer on pydocs reached 7.000 nats per token, and at most 6.0 is known",
+        ),
+    ):
+        finding = found(parameters, tmp_path)["every-lane-contributes"]
+        assert (finding["verdict"], finding["evidence"][0]["reason"]) == ("undecided", reason)
 
 
 @pytest.mark.parametrize(("changed", "trained", "verdict"), [(0.0, 2.7, "undecided"), (1e-7, 2.7, "refuted"), (0.0, 2.8, "refuted")])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wavestack.params import ModelSpec
+from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
 from wavestack.studies.growth import POINTS, exponent
 from wavestack.studies.lengths import seconds
@@ -133,6 +134,7 @@ def _every_lane(results: Results) -> list[Evidence]:
     little may both contribute.
     """
     study, content = results.parameters.profile.studies.ablation, results.study("ablation")
+    uncertain = uncalibrated(results.parameters, results.reports)
     of = study.spec if study is not None else ""
     found = []
     for worth in content.get("worths", []) if content else []:
@@ -143,7 +145,7 @@ def _every_lane(results: Results) -> list[Evidence]:
             "pair": f"{lanes}, beyond either (interaction; above zero they repeat one another)",
         }[worth["of"]]
         value, low, high = (None if worth[key] is None else -worth[key] for key in ("nats_per_token", "high", "low"))
-        verdict, reason = judged(low, high, 0, worth["reason"])
+        verdict, reason = judged(low, high, 0, worth["reason"] or uncertain)
         decides = worth["of"] != "pair"
         measures = ("nats a token with it", value, low, high)
         found.append(Evidence(f"{worth['corpus']}: {protocol}", *measures, verdict, reason, "studies/ablation.json", decides))
@@ -152,11 +154,11 @@ def _every_lane(results: Results) -> list[Evidence]:
 
 def _knocked_out(results: Results) -> list[Evidence]:
     """A trained model relies on its lanes, which does not say what a model without one could have learned."""
-    content = results.study("complementarity")
+    content, uncertain = results.study("complementarity"), uncalibrated(results.parameters, results.reports)
     found = []
     for entry in content["knockouts"] if content else []:
         value, low, high = (None if entry[key] is None else -entry[key] for key in ("nats_per_token", "high", "low"))
-        verdict, reason = judged(low, high, 0, entry["reason"])
+        verdict, reason = judged(low, high, 0, entry["reason"] or uncertain)
         protocol = f"{entry['corpus']}: {entry['lane']}, silenced in trained models"
         found.append(Evidence(protocol, "nats a token with it", value, low, high, verdict, reason, "studies/complementarity.json", False))
     return found

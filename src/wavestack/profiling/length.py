@@ -20,6 +20,7 @@ from wavestack.statistics import LEVEL
 from wavestack.training.checkpoint import Architecture
 
 SAMPLES = ("spec", "length", "process", "turn", "seconds")
+SHARE = 0.85  # of the memory that is free, for one process; the rest is for the models that wait for their turn
 SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device"}
 
 
@@ -90,9 +91,9 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
 
 
 def _limit() -> int | None:
-    """Bytes that a process may take: what a machine can give, less what all models hold that wait for their turn."""
+    """Bytes that one process may take, before the machine would have to end some process, and maybe another one."""
     available = available_memory()
-    return None if available is None else int(0.85 * available)
+    return None if available is None else int(SHARE * available)
 
 
 def _in_turns(requests: Mapping[str, Request], study: Lengths, device: str) -> dict[str, tuple[dict[str, Any], list[float]]]:
@@ -119,10 +120,15 @@ def _group(requests: Mapping[str, Request], study: Lengths) -> dict[str, tuple[d
                     spent += answer["seconds"]
             order.reverse()
             turns += 1
-        facts = {spec: {**worker.facts, **worker.ask("account")} for spec, worker in workers.items()}
-        return {
-            spec: ({**facts[spec], "status": worker.status, "reason": worker.reason}, seconds[spec]) for spec, worker in workers.items()
-        }
+        return {spec: (_told(worker), seconds[spec]) for spec, worker in workers.items()}
+
+
+def _told(worker: Worker) -> dict[str, Any]:
+    """What a process tells in the end, with its status. Its witness may fail, since a trace takes far more than the call itself."""
+    facts = {**worker.facts, **worker.ask("peak"), "status": worker.status, "reason": worker.reason}
+    witness = worker.ask("account")
+    failed = worker.status != facts["status"]
+    return {**facts, **witness, "unaccounted": f"{worker.status}: {worker.reason}" if failed else None}
 
 
 def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -140,7 +146,7 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         "seconds_quartiles": [low, high],
         "tokens_per_second": first["call_tokens"] / median,
         "peak_bytes": int(statistics.median(found["peak_bytes"] for found in processes)),
-        **{key: first.get(key) for key in ("accounted_bytes", "state_bytes", "flops", "counted_flops", "attention")},
+        **{key: first.get(key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
         **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }
     flops = result["flops"] or result["counted_flops"]

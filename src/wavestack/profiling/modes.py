@@ -30,13 +30,15 @@ def make(mode: Mode, model: LanguageModel, tokens: Tensor, precision: str, compi
 
 def _training(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
     device = tokens.device.type
-    optimizer = adamw(model, Training(batch=len(tokens)))
+    training = Training(batch=len(tokens))
+    optimizer = adamw(model, training)
     forward = torch.compile(model) if compile else model
 
     def step() -> None:
         with autocast(device, precision):
             logits = forward(tokens[:, :-1])
         functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

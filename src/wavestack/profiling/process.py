@@ -1,8 +1,8 @@
 """The process that one model is measured in: it makes a call ready, and times one whenever it is told to.
 
 Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON. Each line of its input is a word, each line of its output
-the answer as JSON: `call` (seconds of a call) and `account` (memory, FLOPs, state). The first answer comes unasked, when it is ready. What
-fails is an answer, too, with a status and its reason, and the last one.
+the answer as JSON: `call` (seconds of a call), `peak` (memory, state, FLOPs by formula), `account` (memory and FLOPs as PyTorch sees them).
+The first answer comes unasked, when it is ready. What fails is an answer, too, with a status and its reason, and the last one.
 """
 
 import gc
@@ -83,27 +83,33 @@ def serve(request: Request) -> None:
             took = _seconds(call.run, request.device)
             give_back()
             _answer({"seconds": took})
+        elif word == "peak":
+            _answer({"peak_bytes": _peak_of(call, request.device) - loaded, **_cost(request, model, call)})
         else:
             assert word == "account", word
-            _answer({"peak_bytes": _peak_of(call, request.device) - loaded, **_account(request, model, call)})
+            _answer(_account(request, call))
 
 
-def _account(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
-    """What is known of a call beside its time and its peak."""
+def _cost(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
+    """What is known of a call without making it."""
     found: dict[str, Any] = {"call_tokens": request.batch * call.tokens}
     if call.state is not None:
         found["state_bytes"] = bytes_of(call.state) // request.batch
-    if request.mode in (
-        "training",
-        "forward",
-    ):  # by the model's formulas; a backward pass has two products for each one of the forward pass
-        found["flops"] = request.batch * model.flops(request.length) * (3 if request.mode == "training" else 1)
-    if request.mode != "generation":  # whose trace, of thousands of tokens one by one, would take gigabytes
-        held = bytes_of(call.held())
-        seen = account(call.run, call.ready)
-        found |= {"counted_flops": seen.flops, "attention": seen.attention}
-        if request.device == "cpu":  # elsewhere the peak is the allocator's own
-            found["accounted_bytes"] = held + seen.allocated
+    if request.mode in ("training", "forward"):
+        passes = 3 if request.mode == "training" else 1  # a backward pass has two products for each one of the forward pass
+        found["flops"] = passes * request.batch * model.flops(request.length)
+    return found
+
+
+def _account(request: Request, call: Call) -> dict[str, Any]:
+    """What PyTorch itself sees of a call: a second witness."""
+    if request.mode == "generation":  # whose trace, of thousands of tokens one by one, would take gigabytes
+        return {}
+    held = bytes_of(call.held())
+    seen = account(call.run, call.ready)
+    found: dict[str, Any] = {"counted_flops": seen.flops, "attention": seen.attention}
+    if request.device == "cpu":  # elsewhere the peak is the allocator's own
+        found["accounted_bytes"] = held + seen.allocated
     return found
 
 

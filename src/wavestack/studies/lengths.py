@@ -26,6 +26,7 @@ COLUMNS = (
     "tokens_per_second",
     "peak_bytes",
     "accounted_bytes",
+    "unaccounted",
     "state_bytes",
     "flops",
     "counted_flops",
@@ -66,7 +67,7 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
     return {
         "name": sweep.name,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
-        "matrix_peak": {str(point["length"]): point["matrix_peak"] for point in points},
+        **{peak: {str(point["length"]): point.get(peak) for point in points} for peak in ("matrix_peak", "matrix_peaks")},
         "rows": rows,
         "ratios": ratios,
         "fits": [

@@ -120,7 +120,8 @@ def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
         )
         rows.append(Row(cells, "failed" if failed else "", spec))
         notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
-        notes += [f"{spec} at length {length:,}: {_disagreement(row)}"] if _disagreement(row) else []
+        notes += [f"{spec} at length {length:,}: {doubt}" for doubt in [_disagreement(row)] if doubt]
+    notes += [f"length {int(length):,}: {doubt}" for length, around in content.get("matrix_peaks", {}).items() for doubt in _unrest(around)]
     columns = (
         Column("model", numeric=False),
         Column("length", "tokens"),
@@ -158,9 +159,19 @@ def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
 def _disagreement(row: Content) -> str | None:
     """Where the process's high-water mark and the sum of its tensors are further apart than two ways to measure should be."""
     peak, accounted = row.get("peak_bytes"), row.get("accounted_bytes")
+    if row.get("unaccounted"):
+        return f"PyTorch's own account of its memory and FLOPs failed ({row['unaccounted']})"
     if not peak or not accounted or abs(peak - accounted) <= max(AGREE * accounted, OWN):
         return None
     return f"the process's peak is {peak / 2**20:,.1f} MiB, and its tensors account for {accounted / 2**20:,.1f}"
+
+
+def _unrest(around: Sequence[float] | None) -> list[str]:
+    """Where the machine was slower before all calls than after them, or the other way round, by more than products of matrices vary."""
+    if not around or min(around) >= (1 - AGREE) * max(around):
+        return []
+    before, after = (f"{peak / 1e9:,.0f}" for peak in around)
+    return [f"the matrix peak was {before} GFLOP/s before all calls and {after} after them, so that other work came or went"]
 
 
 def growth_table(content: Content, specs: Iterable[str]) -> Table:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from wavestack.report.panel import INK, MARKERS, MUTED, Look, Rows, panel, short
+from wavestack.report.panel import MUTED, Look, Rows, panel, short
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import PARAMETERS, Column, Content, Row, Table, by_seed, number, share, signed
 
-LINES = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.")  # of budgets, from the first to the last
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.")  # of budgets, from the first to the last
 
 
 def costs(content: Content, corpus: str) -> Table:
@@ -70,52 +72,73 @@ def flops_figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look])
         path: of the SVG.
         rows: the corpus's rows of `studies/sizes.json`.
     """
-    budgets = list(dict.fromkeys(row["budget"] for row in rows))
+    lines = _lines(rows)
+    drawn = list(dict.fromkeys(row["spec"] for row in rows))
 
     def paint(axes: Axes) -> None:
-        for spec in dict.fromkeys(row["spec"] for row in rows):
-            for place, budget in enumerate(budgets):
+        for spec in drawn:
+            for budget, line in lines.items():
                 found: dict[float, list[float]] = {}
                 for row in (row for row in rows if (row["spec"], row["budget"]) == (spec, budget) and row["nats_per_token"] is not None):
                     found.setdefault(row["training_flops"], []).append(row["nats_per_token"])
                 points = sorted((flops, fmean(nats)) for flops, nats in found.items())
-                look, line = specs[spec], LINES[place % len(LINES)]
                 x, y = [flops for flops, _ in points], [nats for _, nats in points]
-                axes.plot(x, y, color=look.colour, marker=look.marker, ms=4, lw=1.2, ls=line, label=f"{spec}, {budget}")
+                axes.plot(x, y, color=specs[spec].colour, marker=specs[spec].marker, ms=4, lw=1.2, ls=line)
         _logarithmic(axes)
         axes.set_xlabel("FLOPs of training")
         axes.set_ylabel("nats per token ↓")
         axes.set_title(corpus)
-        axes.legend(loc="best")
+        _legend(axes, {spec: specs[spec] for spec in drawn}, lines)
 
-    return panel(path, 4.2, 3.2, paint)
+    return panel(path, 4.2, 3.6, paint)
 
 
-def gap_figure(path: Path, corpus: str, entries: Sequence[Content]) -> str:
+def gap_figure(path: Path, corpus: str, entries: Sequence[Content], specs: Mapping[str, Look]) -> str:
     """Ours minus theirs against training tokens, a line a pair and budget, a point a seed.
 
     Args:
         path: of the SVG.
         entries: the corpus's under `equal_size` of `studies/sizes.json`.
     """
-    lines = list(dict.fromkeys((entry["spec"], entry["against"], entry["budget"]) for entry in entries))
+    lines = _lines(entries)
+    ours = entries[0]["spec"] if entries else "ours"
+    others = list(dict.fromkeys(entry["against"] for entry in entries))
 
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, lw=0.8)
-        for place, (spec, against, budget) in enumerate(lines):
-            own = [e for e in entries if (e["spec"], e["against"], e["budget"]) == (spec, against, budget) and e["nats"] is not None]
-            tokens, mean = [entry["tokens"] for entry in own], [fmean(entry["nats"]) for entry in own]
-            marker = MARKERS[place % len(MARKERS)]
-            axes.plot(tokens, mean, color=INK, marker=marker, ms=4, lw=1, ls=LINES[place % len(LINES)], label=f"− {against}, {budget}")
-            seeds = [(entry["tokens"], nats) for entry in own for nats in entry["nats"]]
-            axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=8, color=MUTED, marker=marker)
+        for against in others:
+            look = specs[against]
+            for budget, line in lines.items():
+                own = [e for e in entries if (e["against"], e["budget"]) == (against, budget) and e["nats"] is not None]
+                tokens, mean = [entry["tokens"] for entry in own], [fmean(entry["nats"]) for entry in own]
+                axes.plot(tokens, mean, color=look.colour, marker=look.marker, ms=4, lw=1.2, ls=line)
+                seeds = [(entry["tokens"], nats) for entry in own for nats in entry["nats"]]
+                axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=8, color=look.colour, marker=look.marker)
         _logarithmic(axes)
         axes.set_xlabel("training tokens")
-        axes.set_ylabel(f"nats per token, {lines[0][0] if lines else 'ours'} − others")
+        axes.set_ylabel("nats per token")
         axes.set_title(corpus)
-        axes.legend(loc="best")
+        _legend(axes, {f"{ours} − {against}": specs[against] for against in others}, lines)
 
-    return panel(path, 4.2, 3.2, paint)
+    return panel(path, 4.2, 3.6, paint)
+
+
+def _lines(entries: Rows) -> dict[str, Any]:
+    """The kind of line of each budget."""
+    budgets = dict.fromkeys(entry["budget"] for entry in entries)
+    return {budget: LINES[place % len(LINES)] for place, budget in enumerate(budgets)}
+
+
+def _legend(axes: Axes, models: Mapping[str, Look], lines: Mapping[str, Any]) -> None:
+    """A column of models, which are colours, and one of budgets, which are lines; below the frame, where no line is crossed."""
+    columns = [
+        [Line2D([], [], color=look.colour, marker=look.marker, ms=4, lw=1.2, label=name) for name, look in models.items()],
+        [Line2D([], [], color=MUTED, lw=1.2, ls=line, label=budget) for budget, line in lines.items()],
+    ]
+    longest = max(map(len, columns))
+    blank = Line2D([], [], ls="none", label=" ")  # columns are filled one after another, and the shorter one would take from the other
+    handles = [handle for column in columns for handle in column + [blank] * (longest - len(column))]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, -0.15), ncols=2, handlelength=2.4, columnspacing=1.5, borderpad=0.2)
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -142,7 +165,7 @@ def section(context: Context) -> Section:
         entries = [entry for entry in content["equal_size"] if entry["corpus"] == corpus]
         panels = [
             flops_figure(context.figures.path("sizes", "flops", corpus), corpus, rows, context.looks),
-            gap_figure(context.figures.path("sizes", "gap", corpus), corpus, entries),
+            gap_figure(context.figures.path("sizes", "gap", corpus), corpus, entries, context.looks),
         ]
         blocks += [
             Block("" if blocks else caption, equal_size(content, corpus), [Markup(drawn) for drawn in panels], corpus),

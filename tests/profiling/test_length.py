@@ -13,7 +13,9 @@ from wavestack.profiling.modes import DECODED, MAKERS, bytes_of, make
 from wavestack.profiling.process import Request
 from wavestack.profiling.worker import Worker
 from wavestack.reading import load
+from wavestack.schema import Training
 from wavestack.training.checkpoint import Architecture
+from wavestack.training.optimizer import adamw
 
 SWEEP = "training-cpu-float32-tokens256"
 
@@ -203,6 +205,28 @@ def test_each_decoding_starts_from_the_same_past(transformer, budget):
         call.run()
     assert seen == 2 * list(range(10, 11 + DECODED))
     assert bytes_of(call.state) == model.state_bytes(10)
+
+
+def test_the_timed_step_is_the_training_s(transformer, budget):
+    """Gradients far longer than the limit, so that two steps of different length tell whether they were cut to it."""
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = Architecture(transformer, budget, 50).build()
+        with torch.no_grad():
+            model.embedding.weight.mul_(50)
+        models.append(model)
+    timed, trained = models
+    tokens, settings = torch.randint(50, (2, 17)), Training(batch=2)
+    call, optimizer = make("training", timed, tokens, "float32", False), adamw(trained, settings)
+    for _ in range(3):
+        call.run()
+        torch.nn.functional.cross_entropy(trained(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        assert torch.nn.utils.clip_grad_norm_(trained.parameters(), settings.clip) > 2 * settings.clip
+        optimizer.step()
+        optimizer.zero_grad()
+    for ours, theirs in zip(timed.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_bytes_of_a_nest():

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-import wavestack.lanes.recall
-from wavestack.lanes.recall import CHUNK, GROUP, Recall, recall
+import wavestack.lanes.associative_memory
+from wavestack.lanes.associative_memory import CHUNK, GROUP, recall
+from wavestack.lanes.recall import Recall
 
 
 def write_and_ask(replace: bool) -> torch.Tensor:
@@ -58,7 +59,7 @@ def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkey
     x = torch.randn(2, 5 * CHUNK + 7, lane.inputs)
 
     def gradients(together: int) -> list[torch.Tensor]:
-        monkeypatch.setattr(wavestack.lanes.recall, "TOGETHER", together)
+        monkeypatch.setattr(wavestack.lanes.associative_memory, "TOGETHER", together)
         inputs = x.clone().requires_grad_()
         y, state = lane(inputs)
         (y.square().sum() + state.memory.sum()).backward()
@@ -81,7 +82,7 @@ def test_groups_of_chunks_side_by_side_are_chunks_one_after_another(rule, chunks
     late, memory = torch.nn.functional.normalize(addresses[:, :1, 0], dim=-1), torch.randn(2, 2, 3, 2, dtype=torch.float64)
 
     def gradients(grouped: bool) -> list[torch.Tensor]:
-        monkeypatch.setattr(wavestack.lanes.recall, "_grouped", lambda chunks, device: grouped)
+        monkeypatch.setattr(wavestack.lanes.associative_memory, "_grouped", lambda chunks, device: grouped)
         inputs = [x.clone().requires_grad_() for x in (addresses, v, log_decay, rate, own, late, memory)]
         y, after = recall(*inputs, rule == "replace")
         (y.square().sum() + after.sum()).backward()

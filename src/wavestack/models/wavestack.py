@@ -28,6 +28,7 @@ from wavestack.lanes.norm import RMSNorm
 from wavestack.models.alignment import project
 from wavestack.models.gating import normed, opened
 from wavestack.models.language_model import matrix_flops
+from wavestack.models.recomputation import recomputed
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
 from wavestack.schema import Placement, filled_in, lane_schema
 
@@ -65,14 +66,17 @@ def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) ->
     seen = project(u, torch.cat([branch.inputs.weight for branch in branches]))
     z = project(u, torch.cat([branch.z.weight for branch in branches]))
     taps = torch.cat([branch.convolution.weight for branch in branches], 1)
-    seen, filtered = causal_filter(seen, taps, None if state is None else state.filtered, silu=True)
+    past = None if state is None else state.filtered
+    filtered, ends = causal_filter(seen, taps, past, silu=True)
     views, after = [], []
-    for place, part in enumerate(seen.split(inputs, -1)):
-        y, past = branches[place].lane(part, None if state is None else state.lanes[place])
-        views.append(y)
-        after.append(past)
+    read, known = seen.detach(), taps.detach()
+    with recomputed(filtered, lambda: causal_filter(read, known, past, silu=True)[0]):
+        for place, part in enumerate(filtered.split(inputs, -1)):
+            y, lane_past = branches[place].lane(part, None if state is None else state.lanes[place])
+            views.append(y)
+            after.append(lane_past)
     stacked = torch.stack(views, 2)
-    return stacked, z.view(stacked.shape), LanesState(filtered, after)
+    return stacked, z.view(stacked.shape), LanesState(ends, after)
 
 
 def said(branches: Sequence[Branch], y: Tensor) -> Tensor:

@@ -143,6 +143,16 @@ def test_a_cut_file_is_named(tmp_path):
         TokenFile.open(tmp_path / "data", "train")
 
 
+def test_another_file_of_the_same_size_is_named(tmp_path):
+    write(tmp_path, ["ab", "c"])
+    path = tmp_path / "data" / "train.tokens"
+    content = bytearray(path.read_bytes())
+    content[2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"train\.tokens is not what was written: its SHA-256"):
+        TokenFile.open(tmp_path / "data", "train")
+
+
 def test_rows_of_another_corpus_are_named(tmp_path):
     write(tmp_path, ["ab", "c"])
     rows = (tmp_path / "data" / "train.documents.parquet").read_bytes()

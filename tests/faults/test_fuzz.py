@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy
 import pytest
 import torch
 import yaml
@@ -94,8 +93,7 @@ def test_token_files(tokens, tmp_path, outcomes, cases):
             file = TokenFile.open(tmp_path, "train")
         except ValueError:
             return
-        assert file.stream.dtype in (numpy.dtype("<u2"), numpy.dtype("<u4"))
-        assert len(file.stream) > 0
+        assert file.stream.tobytes() == honest["train.tokens"]
 
     check()
     outcomes["token files with anything in them", "a ValueError, or what they say"] += cases

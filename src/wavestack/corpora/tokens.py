@@ -127,12 +127,12 @@ class TokenFile:
         """Open a split that `write_tokens` wrote to `data`.
 
         Raises:
-            ValueError: a file is missing or broken, or its size is not the one that the manifest tells.
+            ValueError: a file is missing or broken, or is not the one that the manifest tells.
         """
         manifest = read_json(data / "manifest.json")
         try:
             counted = manifest["splits"][split]
-            told = {"tokens": int(counted["tokens"]), "documents": int(counted["documents"]), "words": counted["words"]}
+            told = {key: int(counted[key]) for key in ("tokens", "documents")} | {key: counted[key] for key in ("words", "sha256")}
             dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
             vocabulary, end_of_text = int(manifest["vocabulary"]), int(manifest["end_of_text"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -144,6 +144,8 @@ class TokenFile:
         expected = told["tokens"] * dtype.itemsize
         if (found := path.stat().st_size) != expected or found == 0:
             raise ValueError(f"{path} has {found} bytes, and the manifest tells {expected}; delete it and write the tokens again")
+        if sha256(path) != told["sha256"]:
+            raise ValueError(f"{path} is not what was written: its SHA-256 is not the manifest's; delete it and write the tokens again")
         try:
             rows = pq.read_table(table, columns=["border", "bytes", *([] if told["words"] is None else ["words"])])
         except (pa.ArrowException, OSError) as error:

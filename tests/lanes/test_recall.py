@@ -73,13 +73,16 @@ def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkey
 
 @pytest.mark.parametrize("rule", ["replace", "add"])
 @pytest.mark.parametrize("chunks", [GROUP, 2 * GROUP + 1, 3 * GROUP + 5])
-def test_groups_of_chunks_side_by_side_are_chunks_one_after_another(rule, chunks, monkeypatch):
-    """As a GPU takes them, whole groups and a cut one; with a past, whose gradient goes through all of them."""
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_groups_of_chunks_side_by_side_are_chunks_one_after_another(rule, chunks, addresses, monkeypatch):
+    """As a GPU takes them, whole groups and a cut one; with a past, whose gradient goes through all of them; some decays are strong."""
     torch.manual_seed(0)
-    addresses = torch.randn(2, (chunks - 1) * CHUNK + 7, 1, 2, 3, dtype=torch.float64)
+    addresses = torch.randn(2, (chunks - 1) * CHUNK + 7, addresses, 2, 3, dtype=torch.float64)
     v, rate = torch.randn(2, addresses.shape[1], 2, 2, dtype=torch.float64), torch.rand(2, addresses.shape[1], 2, dtype=torch.float64)
     log_decay, own = -0.01 * torch.rand_like(rate), torch.rand(2, dtype=torch.float64)
-    late, memory = torch.nn.functional.normalize(addresses[:, :1, 0], dim=-1), torch.randn(2, 2, 3, 2, dtype=torch.float64)
+    log_decay[:, ::100] = -80
+    late = torch.nn.functional.normalize(addresses[:, : 2 - addresses.shape[2], 0], dim=-1)
+    memory = torch.randn(2, 2, 3, 2, dtype=torch.float64)
 
     def gradients(grouped: bool) -> list[torch.Tensor]:
         monkeypatch.setattr(wavestack.lanes.associative_memory, "_grouped", lambda chunks, device: grouped)
@@ -90,3 +93,15 @@ def test_groups_of_chunks_side_by_side_are_chunks_one_after_another(rule, chunks
 
     for found, expected in zip(gradients(True), gradients(False), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+def test_arguments_in_float64_stay_as_they_are():
+    """Of one head and one sequence, the layout of the chunks is that of the arguments."""
+    torch.manual_seed(0)
+    addresses, v = torch.randn(1, 5, 1, 1, 3, dtype=torch.float64), torch.randn(1, 5, 1, 2, dtype=torch.float64)
+    log_decay, rate = -torch.rand(1, 5, 1, dtype=torch.float64), torch.rand(1, 5, 1, dtype=torch.float64)
+    own, late, memory = torch.rand(1), torch.zeros(1, 1, 1, 3), torch.randn(1, 1, 3, 2)
+    inputs = [x.double().requires_grad_() for x in (addresses, v, log_decay, rate, own, late, memory)]
+    before = [x.detach().clone() for x in inputs]
+    assert torch.autograd.gradcheck(lambda *given: recall(*given, True), inputs)
+    assert all(torch.equal(x, y) for x, y in zip(inputs, before, strict=True))

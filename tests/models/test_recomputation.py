@@ -70,6 +70,41 @@ def test_an_output_that_its_operation_keeps_goes_with_the_graph():
     assert kept.expired()
 
 
+def test_a_tensor_that_was_changed_in_place_is_told_or_kept():
+    x = torch.ones(3, requires_grad=True)
+    weight = torch.ones(3)
+    tensor = 2 * x
+    with recomputed(tensor, lambda: 2 * x.detach()):
+        y = (tensor * weight).sum()
+    weight.mul_(3)
+    with pytest.raises(AssertionError, match="changed in place"):
+        y.backward()
+
+    tensor = 2 * x
+    with recomputed(tensor, lambda: 2 * x.detach()):
+        y = tensor.mul_(5).square().sum()
+    y.backward()
+    torch.testing.assert_close(x.grad, torch.full((3,), 200.0))
+
+
+def test_other_numbers_in_the_same_memory_are_kept():
+    x = torch.ones(4, requires_grad=True)
+    tensor = 2 * x
+    with recomputed(tensor, lambda: 2 * x.detach()):
+        y = torch.view_as_complex(tensor.view(2, 2)).abs().square().sum()
+    y.backward()
+    torch.testing.assert_close(x.grad, torch.full((4,), 8.0))
+
+
+def test_another_layout_is_an_error():
+    x = torch.ones(2, 3, requires_grad=True)
+    tensor = 2 * x
+    with recomputed(tensor, lambda: (2 * x.detach()).T.contiguous().T):
+        y = tensor.square().sum()
+    with pytest.raises(AssertionError):
+        y.backward()
+
+
 def test_nothing_is_made_again_without_gradients():
     tensor = torch.ones(3)
     with recomputed(tensor, lambda: pytest.fail("made again")):
@@ -90,7 +125,12 @@ def test_a_model_s_loss_and_gradients_are_the_same_bits(length, monkeypatch):
         model(tokens).square().mean().backward()
         return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
+    expected_calls = len(model.blocks) * 2  # of the base lanes, and of the added one
+    made = []
+    monkeypatch.setattr("wavestack.models.wavestack.WORTH", 0)
+    monkeypatch.setattr("wavestack.models.wavestack.recomputed", lambda tensor, make: recomputed(tensor, lambda: made.append(1) or make()))
     found = gradients()
+    assert len(made) == expected_calls
     monkeypatch.setattr("wavestack.models.wavestack.recomputed", lambda tensor, make: nullcontext())
     for name, expected in gradients().items():
         assert torch.equal(found[name], expected), name

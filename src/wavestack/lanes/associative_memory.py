@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 64  # positions
-TOGETHER = 32  # chunks that are worked on at a time on the CPU
+TOGETHER = 32  # chunks of a sequence each that are worked on at a time on the CPU
 GROUP = 16  # chunks that a GPU works through in turn, in all groups at once
 SHORTEST = 1e-12  # addresses that are shorter have no direction
 
@@ -21,7 +21,7 @@ SHORTEST = 1e-12  # addresses that are shorter have no direction
 def recall(
     addresses: Tensor, v: Tensor, log_decay: Tensor, rate: Tensor, own: Tensor, late: Tensor, memory: Tensor, replace: bool
 ) -> tuple[Tensor, Tensor]:
-    """What each position recalls of the values that were written before it, in chunks: matrix products, and two small ones a chunk in turn.
+    """What each position recalls of the values that were written up to it, in chunks: matrix products, and a few small ones in turn.
 
     With the key k_i that position i writes under and the query q_i, both of length 1, let g_i be the product of its chunk's decays up to i.
     What position i writes, u_i, is known from what the ones before it wrote and from the memory M that the chunk finds,
@@ -48,7 +48,7 @@ def recall(
 
 
 class _Recall(torch.autograd.Function):
-    """`recall`, on the CPU some chunks at a time, which stay in the cache: M = n G matrices for n chunks of G sequences (a row and a head).
+    """`recall`, on the CPU some chunks at a time, which stay in the cache: nG matrices, of n chunks of G sequences (a row and a head).
 
     The keys of a chunk are the first C of its N rows, and its queries the last C. With two addresses N is 2C. With one it is C + 1: what a
     position asks with, the next one writes under, and one product has what all keys and queries have in common.
@@ -126,7 +126,7 @@ def _directions(addresses: Tensor, late: Tensor, part: slice) -> tuple[Tensor, T
 
 
 def _rows(directions: Tensor, chunk: int) -> Tensor:
-    """M x N x R from B x s x 2 x heads x R, keys before queries; or from B x (1 + s) x 1 x heads x R, a late key before the addresses."""
+    """nG x N x R from B x s x 2 x heads x R, keys before queries; or from B x (1 + s) x 1 x heads x R, a late key before the addresses."""
     shared = directions.shape[2] == 1
     behind = (shared - directions.shape[1]) % chunk
     directions = functional.pad(directions, (0, 0, 0, 0, 0, 0, 0, behind)) if behind else directions
@@ -137,7 +137,7 @@ def _rows(directions: Tensor, chunk: int) -> Tensor:
 
 
 def _in_directions(d_rows: Tensor, shape: torch.Size, chunk: int) -> Tensor:
-    """The gradient of the directions of that shape from that of their rows, M x N x R."""
+    """The gradient of the directions of that shape from that of their rows, nG x N x R."""
     batch, size, addresses, heads, _ = shape
     if addresses == 2:
         d = d_rows.unflatten(1, (2, chunk)).unflatten(0, (-1, batch, heads))  # n x B x heads x 2 x C x R
@@ -148,29 +148,29 @@ def _in_directions(d_rows: Tensor, shape: torch.Size, chunk: int) -> Tensor:
 
 
 def _chunked(x: Tensor, chunk: int) -> Tensor:
-    """M x C x W, the sequences of a chunk side by side, from B x s x heads x W. Padded positions write nothing and forget nothing."""
+    """nG x C x W, the sequences of a chunk side by side, from B x s x heads x W. Padded positions write nothing and forget nothing."""
     behind = -x.shape[1] % chunk
     x = functional.pad(x, (0, 0, 0, 0, 0, behind)) if behind else x  # which would copy it for nothing, too
     return x.unflatten(1, (-1, chunk)).permute(1, 0, 3, 2, 4).contiguous().flatten(0, 2)
 
 
 def _in_order(x: Tensor, batch: int, heads: int) -> Tensor:
-    """B x nC x heads x W from M x C x W."""
+    """B x nC x heads x W from nG x C x W."""
     return x.unflatten(0, (-1, batch, heads)).permute(1, 0, 3, 2, 4).flatten(1, 2)
 
 
 class _Chunks(NamedTuple):
-    """What the positions of M = n G chunks are to each other, before anything is written."""
+    """What the positions of nG chunks are to each other, before anything is written."""
 
-    keys: Tensor  # M x C x R
-    queries: Tensor  # M x C x R
-    asking: Tensor  # M x (N or C) x R, who looks into the memory: where what is found makes room the keys do, too
-    decay: Tensor  # M x C x C, g_i / g_j for j <= i, or else 0
-    g: Tensor  # M x C x 1
-    to_end: Tensor  # M x C x 1, g_C / g_i
-    rate: Tensor  # M x C x 1
-    hears: Tensor  # M x C x C, g_i / g_j <q_i, k_j>
-    alike: Tensor | None  # M x C x C, g_i / g_j <k_i, k_j>; None for mere addition
+    keys: Tensor  # nG x C x R
+    queries: Tensor  # nG x C x R
+    asking: Tensor  # nG x (N or C) x R, who looks into the memory: where what is found makes room the keys do, too
+    decay: Tensor  # nG x C x C, g_i / g_j for j <= i, or else 0
+    g: Tensor  # nG x C x 1
+    to_end: Tensor  # nG x C x 1, g_C / g_i
+    rate: Tensor  # nG x C x 1
+    hears: Tensor  # nG x C x C, g_i / g_j <q_i, k_j>
+    alike: Tensor | None  # nG x C x C, g_i / g_j <k_i, k_j>; None for mere addition
 
     @classmethod
     def of(cls, rows: Tensor, log_decay: Tensor, rate: Tensor, replace: bool) -> "_Chunks":
@@ -184,7 +184,7 @@ class _Chunks(NamedTuple):
 
 
 def _recall(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> Tensor:
-    """What the queries recall, M x C x P. Fills what is written (n x G x C x P), and the memories after each chunk behind the first one."""
+    """What the queries recall, nG x C x P. Fills what is written (n x G x C x P), and the memories behind the first one."""
     (_write_in_groups if _grouped(len(written), v.device.type) else _write_in_turn)(chunks, v, memories, written)
     heard = torch.bmm(chunks.queries, memories[:-1].flatten(0, 1)).mul_(chunks.g)
     return heard.baddbmm_(chunks.hears, written.flatten(0, 1))
@@ -231,7 +231,7 @@ def _recall_backward(
     d_left, d_right = back(chunks, d_found, torch.bmm(hears.mT, dy), d_memories)
 
     written, before, d_after = written.flatten(0, 1), memories[:-1].flatten(0, 1), d_memories[1:].flatten(0, 1)
-    found = torch.bmm(asking, before)  # M x (N or C) x P
+    found = torch.bmm(asking, before)  # nG x (N or C) x P
     at_end = (written * d_left).sum(-1)
     d_log_g = (d_heard * found[:, -size:]).sum(-1) - at_end
     d_log_g[:, -1] += at_end.sum(-1) + g[:, -1, 0] * (before * d_after).sum((-2, -1))
@@ -264,7 +264,7 @@ def _back_in_turn(chunks: _Chunks, d_found: Tensor, d_written: Tensor, d_memorie
     Adds what the keys get to `d_found`, and fills `d_memories` before the last.
 
     Returns:
-        The gradients of what is left of a write at its chunk's end, and of the system's right-hand side, each M x C x P.
+        The gradients of what is left of a write at its chunk's end, and of the system's right-hand side, each nG x C x P.
     """
     keys, g, rate, size = chunks.keys, chunks.g, chunks.rate, chunks.rate.shape[1]
     by_chunk = len(d_memories) - 1, d_memories.shape[1]
@@ -302,9 +302,9 @@ def _back_in_groups(chunks: _Chunks, d_found: Tensor, d_written: Tensor, d_memor
 
 
 def _add_of_products(d_rows: Tensor, rows: Tensor, d_hears: Tensor, d_alike: Tensor | None) -> None:
-    """Add what the rows get from <q_i, k_j> and <k_i, k_j>, with gradients M x C x C."""
+    """Add what the rows get from <q_i, k_j> and <k_i, k_j>, with gradients nG x C x C."""
     size = d_hears.shape[1]
-    if rows.shape[1] == size + 1:  # the same product of two rows, of any two
+    if rows.shape[1] == size + 1:  # both are products of any two rows (of key and query, too, where a chunk is one position)
         d_products = functional.pad(d_hears, (0, 1, 1, 0))
         if d_alike is not None:
             d_products[:, :size, :size] += d_alike
@@ -323,10 +323,10 @@ def _grouped(chunks: int, device: str) -> bool:
     return device != "cpu" and chunks > GROUP
 
 
-def _kept(g_end: Tensor, written: Tensor, found: Tensor | None = None) -> Tensor:
-    """What each chunk keeps of the memory before it, as a matrix (n x G x R x R): the decayed rest, without what it replaces."""
-    kept = g_end * torch.eye(written.shape[-2], device=written.device, dtype=written.dtype)
-    return kept if found is None else kept - written @ found
+def _kept(g_end: Tensor, left: Tensor, right: Tensor | None = None) -> Tensor:
+    """What each chunk keeps of a memory (n x G x R x R): the decayed rest, without what it replaces, `left` @ `right`."""
+    kept = g_end * torch.eye(left.shape[-2], device=left.device, dtype=left.dtype)
+    return kept if right is None else kept - left @ right
 
 
 def _carried(kept: Tensor, added: Tensor, first: Tensor) -> Tensor:
@@ -357,8 +357,8 @@ def _solved(system: Tensor, right: Tensor, upper: bool) -> Tensor:
 
 
 def _decays(log_decay: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """g_i / g_j for j <= i, or else 0 (M x C x C); g_i, and g_C / g_i (M x C x 1); from M x C x 1."""
+    """g_i / g_j for j <= i, or else 0 (nG x C x C); g_i, and g_C / g_i (nG x C x 1); from nG x C x 1."""
     # summed in float64, since one strong decay would leave the differences of the others no digits; powers of 2 are faster than those of e
-    log_g = log_decay.double().div_(log(2)).cumsum(1)  # M x C x 1
-    decay = (log_g - log_g.mT).to(log_decay.dtype).clamp_max_(0).exp2_().tril_()
+    log_g = log_decay.cumsum(1, dtype=torch.float64).div_(log(2))  # nG x C x 1
+    decay = (log_g - log_g.mT).to(log_decay.dtype).exp2_().tril_()  # which drops the infinite ones
     return decay, log_g.exp2().to(log_decay.dtype), (log_g[:, -1:] - log_g).exp2().to(log_decay.dtype)

@@ -36,6 +36,11 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None, silu: bool = Fal
     return y.to(x.dtype), after
 
 
+def keeps_its_inputs(x: Tensor, taps: Tensor) -> bool:
+    """Whether backward of `causal_filter` keeps `x` itself and nothing else: what it gives can be made again without keeping more."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and len(taps) <= FEW
+
+
 class _FewTaps(torch.autograd.Function):
     """All that happens to a piece of the sequence happens while it is in the cache. Kept for backward: the inputs alone."""
 

@@ -12,6 +12,7 @@ alone and removed again. A lane may be in some blocks only; the mixer of a block
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from math import isclose
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -22,7 +23,7 @@ from torch.nn import functional
 
 from wavestack import registry
 from wavestack.lanes.convolution import ShortConvolution
-from wavestack.lanes.filtering import causal_filter
+from wavestack.lanes.filtering import causal_filter, keeps_its_inputs
 from wavestack.lanes.lane import Lane
 from wavestack.lanes.norm import RMSNorm
 from wavestack.models.alignment import project
@@ -32,6 +33,7 @@ from wavestack.models.recomputation import recomputed
 from wavestack.models.stack import Block, ResidualStack, SwiGLU
 from wavestack.schema import Placement, filled_in, lane_schema
 
+WORTH = 2**20  # numbers in filtered inputs that backward makes again instead of having them kept: fewer cost more in time than they save
 Knobs = dict[str, Any]
 
 
@@ -70,7 +72,8 @@ def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) ->
     filtered, ends = causal_filter(seen, taps, past, silu=True)
     views, after = [], []
     read, known = seen.detach(), taps.detach()
-    with recomputed(filtered, lambda: causal_filter(read, known, past, silu=True)[0]):
+    again = recomputed(filtered, lambda: causal_filter(read, known, past, silu=True)[0])
+    with again if filtered.numel() >= WORTH and keeps_its_inputs(seen, taps) else nullcontext():
         for place, part in enumerate(filtered.split(inputs, -1)):
             y, lane_past = branches[place].lane(part, None if state is None else state.lanes[place])
             views.append(y)

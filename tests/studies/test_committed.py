@@ -15,7 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("profile", "study"),
-    [("findings-cpu", "comparison"), ("findings-cpu", "complementarity"), ("findings-cpu", "sizes"), ("gpu", "audit"), ("gpu", "lengths")],
+    [
+        ("findings-cpu", "comparison"),
+        ("findings-cpu", "complementarity"),
+        ("findings-cpu", "sizes"),
+        ("hybrids-cpu", "comparison"),
+        ("gpu", "audit"),
+        ("gpu", "lengths"),
+    ],
 )
 def test_a_study_follows_from_what_was_measured(profile, study, tmp_path):
     shutil.copytree(ROOT / "params", tmp_path / "params")

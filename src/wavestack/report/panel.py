@@ -96,7 +96,7 @@ def named_rows(axes: Axes, names: Sequence[str], title: str) -> None:
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(title, fontsize=8)
+    axes.set_xlabel(title, fontsize=8, loc="right")  # longer than the axes, it goes on under the names
 
 
 def cross(axes: Axes, x: float, y: float, look: Look, transform: Transform) -> None:

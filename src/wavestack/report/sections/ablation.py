@@ -157,7 +157,7 @@ def figure(
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.margins(x=0.1)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: nats per token ↓", fontsize=8)
+        axes.set_xlabel(f"{corpus}: nats per token ↓", fontsize=8, loc="right")
         if references:
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), handlelength=2.4, borderpad=0.2)
 

@@ -135,7 +135,7 @@ def figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -> st
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: perplexity per token ↓", fontsize=8)
+        axes.set_xlabel(f"{corpus}: perplexity per token ↓", fontsize=8, loc="right")  # longer than the axes, it goes on under the names
 
     return panel(path, 3.5, 0.9 + 0.5 * len(shown), paint)
 

@@ -88,8 +88,7 @@ def file_name(*parts: str) -> str:
 
 
 def named_rows(axes: Axes, names: Sequence[str], title: str) -> None:
-    """Named rows, the first on top, over an axis of differences, on which zero is drawn."""
-    axes.axvline(0, color=MUTED, lw=0.8)
+    """Named rows, the first on top, over an axis with that title."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.1)
@@ -97,6 +96,12 @@ def named_rows(axes: Axes, names: Sequence[str], title: str) -> None:
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(title, fontsize=8, loc="right")  # longer than the axes, it goes on under the names
+
+
+def differing_rows(axes: Axes, names: Sequence[str], title: str) -> None:
+    """`named_rows` over an axis of differences, on which zero is drawn."""
+    axes.axvline(0, color=MUTED, lw=0.8)
+    named_rows(axes, names, title)
 
 
 def cross(axes: Axes, x: float, y: float, look: Look, transform: Transform) -> None:

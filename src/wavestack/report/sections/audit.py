@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from wavestack.report.panel import GRID, INK, MUTED, PAPER, Rows, named_rows, panel
+from wavestack.report.panel import GRID, INK, MUTED, PAPER, Rows, differing_rows, panel
 from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import Column, Content, Row, Table, number, signed
 
@@ -78,7 +78,7 @@ def figure(path: Path, corpus: str, unit: str, title: str, rows: Rows, names: Se
             gaps = row[f"{unit}_gaps"]
             axes.scatter(gaps, [y] * len(gaps), s=22, facecolors=face, edgecolors=colour, lw=1, zorder=3)
         axes.axhline(sum(row["kind"] == "cumulative" for row in rows) - 0.5, color=GRID, lw=0.8)
-        named_rows(axes, names, f"{corpus}: {title}, ours − theirs")
+        differing_rows(axes, names, f"{corpus}: {title}, ours − theirs")
 
     return panel(path, 4.4, 0.9 + 0.26 * len(names), paint)
 

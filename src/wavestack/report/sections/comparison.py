@@ -6,10 +6,9 @@ from statistics import fmean
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from wavestack.params import Run
-from wavestack.report.panel import GRID, INK, PAPER, Look, Rows, cross, panel
+from wavestack.report.panel import GRID, INK, PAPER, Look, Rows, cross, named_rows, panel
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, corpora_of
 from wavestack.report.sections import slices
@@ -129,13 +128,7 @@ def figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -> st
             if failed:
                 text = ", ".join(f"seed {row['seed']} {row['status']}" for row in failed)
                 axes.annotate(text, (1, y), (-2, 9), ("axes fraction", "data"), "offset points", ha="right", fontsize=7, color=INK)
-        axes.set_yticks(list(place.values()), shown)
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.margins(x=0.12)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"{corpus}: perplexity per token ↓", fontsize=8, loc="right")  # longer than the axes, it goes on under the names
+        named_rows(axes, shown, f"{corpus}: perplexity per token ↓")
 
     return panel(path, 3.5, 0.9 + 0.5 * len(shown), paint)
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from wavestack.report.panel import INK, MARKERS, PALETTE, PAPER, Look, named_rows, panel
+from wavestack.report.panel import INK, MARKERS, PALETTE, PAPER, Look, differing_rows, panel
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import MISSING, Column, Content, Row, Table, by_seed, number, share, signed
@@ -58,7 +58,7 @@ def knockouts_figure(path: Path, corpus: str, found: Sequence[Content], own: Loo
             axes.scatter(
                 entry["nats"], [y] * len(entry["nats"]), s=26, marker=own.marker, color=own.colour, edgecolors=PAPER, lw=0.8, zorder=3
             )
-        named_rows(axes, [f"without {entry['lane']}" for entry in found], f"{corpus}: nats lost per token")
+        differing_rows(axes, [f"without {entry['lane']}" for entry in found], f"{corpus}: nats lost per token")
 
     return panel(path, 4.0, 0.9 + 0.3 * len(found), paint)
 
@@ -96,7 +96,7 @@ def weights_figure(path: Path, title: str, names: Sequence[str], lanes: Mapping[
         for place, (lane, values) in enumerate(lanes.items()):
             colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
             axes.plot(values, range(len(values)), color=colour, marker=marker, ms=5, lw=0.8, alpha=0.9, label=lane)
-        named_rows(axes, names, title)
+        differing_rows(axes, names, title)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(lanes), handlelength=1.2, columnspacing=1.0, borderpad=0.2)
 
     return panel(path, 4.2, 1.1 + 0.26 * len(names), paint)

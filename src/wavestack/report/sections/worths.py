@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from wavestack.report.panel import PAPER, Look, Rows, cross, named_rows, panel
+from wavestack.report.panel import PAPER, Look, Rows, cross, differing_rows, panel
 from wavestack.report.section import Block, Context
 from wavestack.report.table import MISSING, Column, Content, Row, Table, by_seed, signed
 
@@ -62,7 +62,7 @@ def figure(path: Path, corpus: str, found: Rows, own: Look) -> str:
                 entry["nats"], [y] * len(entry["nats"]), s=26, marker=own.marker, facecolors=face, edgecolors=own.colour, lw=1.1, zorder=3
             )
             axes.plot([entry["nats_per_token"]] * 2, [y - 0.3, y + 0.3], color=own.colour, lw=1.6)
-        named_rows(axes, names, f"{corpus}: nats saved per token ↑")
+        differing_rows(axes, names, f"{corpus}: nats saved per token ↑")
 
     return panel(path, 4.0, 0.9 + 0.3 * len(names), paint)
 

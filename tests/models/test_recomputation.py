@@ -1,13 +1,15 @@
 import weakref
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from wavestack.lanes.filtering import FEW
 from wavestack.models.recomputation import recomputed
-from wavestack.models.wavestack import WaveStack
+from wavestack.models.wavestack import WORTH, WaveStack
 
 LANES = {"fourier": {"frequencies": 4}, "recall": {"features": 4}, "wavelet": {"wavelet": "haar", "levels": 2}}
 
@@ -113,24 +115,61 @@ def test_nothing_is_made_again_without_gradients():
     torch.testing.assert_close(weight.grad, tensor)
 
 
-@pytest.mark.parametrize("length", [1, 40])
-def test_a_model_s_loss_and_gradients_are_the_same_bits(length, monkeypatch):
+def model_of_lanes(**options: int) -> WaveStack:
     torch.manual_seed(0)
-    model = WaveStack(50, 16, 2, 64, 32, lanes=LANES, lane_width=0.5)
+    model = WaveStack(50, 16, 2, 64, 32, lanes=LANES, lane_width=0.5, **options)
     model.add_lane("again", lane="recall", features=4)
+    return model
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[Tensor]:
+    """What models make again in backward."""
+    found: list[Tensor] = []
+
+    def noted(tensor: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager[None]:
+        def again() -> Tensor:
+            found.append(make())
+            return found[-1]
+
+        return recomputed(tensor, again)
+
+    monkeypatch.setattr("wavestack.models.wavestack.recomputed", noted)
+    return found
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_a_model_s_logits_and_gradients_are_the_same_bits(length, made, monkeypatch):
+    model = model_of_lanes()
     tokens = torch.randint(0, 50, (2, length))
 
-    def gradients() -> dict[str, Tensor]:
+    def results() -> dict[str, Tensor]:
         model.zero_grad()
-        model(tokens).square().mean().backward()
-        return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        logits = model(tokens)
+        logits.square().mean().backward()
+        return {"logits": logits.detach(), **{name: parameter.grad.clone() for name, parameter in model.named_parameters()}}
 
-    expected_calls = len(model.blocks) * 2  # of the base lanes, and of the added one
-    made = []
+    expected = results()
+    assert made == []  # so few are not worth it
     monkeypatch.setattr("wavestack.models.wavestack.WORTH", 0)
-    monkeypatch.setattr("wavestack.models.wavestack.recomputed", lambda tensor, make: recomputed(tensor, lambda: made.append(1) or make()))
-    found = gradients()
-    assert len(made) == expected_calls
-    monkeypatch.setattr("wavestack.models.wavestack.recomputed", lambda tensor, make: nullcontext())
-    for name, expected in gradients().items():
-        assert torch.equal(found[name], expected), name
+    for name, found in results().items():
+        assert torch.equal(found, expected[name]), name
+    assert len(made) == len(model.blocks) * 2  # the base lanes' inputs, and the added one's
+
+
+def test_what_is_large_is_made_again(made):
+    model = model_of_lanes()
+    width = sum(branch.lane.inputs for branch in model.blocks[0].branches.values())
+    for rows, times in ((WORTH // (64 * width), 0), (WORTH // (64 * width) + 1, len(model.blocks))):  # the added lane's are fewer
+        model(torch.zeros(rows, 64, dtype=torch.long)).sum().backward()
+        assert len(made) == times
+
+
+def test_nothing_is_made_again_where_it_would_not_save_memory(made, monkeypatch):
+    monkeypatch.setattr("wavestack.models.wavestack.WORTH", 0)
+    tokens = torch.randint(0, 50, (2, 40))
+    model_of_lanes(convolution=FEW + 1)(tokens).sum().backward()  # the filter keeps copies of its inputs
+    with torch.autocast("cpu", torch.bfloat16):  # lanes take copies of what they read
+        loss = model_of_lanes()(tokens).sum()
+    loss.backward()
+    assert made == []

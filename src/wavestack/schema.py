@@ -349,6 +349,7 @@ class Sweep(Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    round: Positive = 1  # 2 and more: a sweep measured once more, to see whether its exponents come out the same
 
     @model_validator(mode="after")
     def _one_load(self) -> "Sweep":
@@ -362,7 +363,13 @@ class Sweep(Strict):
     def name(self) -> str:
         """Of the folder that its measurements are in."""
         load = f"batch{self.batch}" if self.tokens is None else f"tokens{self.tokens}"
-        return "-".join([self.mode, self.device, self.precision, *(["compiled"] if self.compile else []), load])
+        again = [f"round{self.round}"] if self.round > 1 else []
+        return "-".join([self.mode, self.device, self.precision, *(["compiled"] if self.compile else []), load, *again])
+
+    @property
+    def first_round(self) -> str:
+        """The name of the sweep that this one is measured again of; its own, if it is the first."""
+        return self.model_copy(update={"round": 1}).name
 
     @property
     def positions(self) -> int:
@@ -394,7 +401,10 @@ class Lengths(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> "Lengths":
-        _distinct([sweep.name for sweep in self.sweeps])
+        names = _distinct([sweep.name for sweep in self.sweeps])
+        for sweep in self.sweeps:
+            if sweep.first_round not in names:
+                raise PydanticCustomError("round", f"round {sweep.round} of {sweep.first_round} has no first one; list that sweep, too")
         return self
 
     def sweep(self, name: str) -> Sweep:

@@ -129,7 +129,7 @@ def length(parameters: Parameters, sweep: str, positions: int) -> Step:
     specs = {name: parameters.specs[name] for name in chosen.specs or study.specs}
     settings = {
         "study": study.model_dump(mode="json", exclude={"specs", "sweeps"}),
-        "sweep": chosen.model_dump(mode="json", exclude={"specs", "lengths"}),
+        "sweep": chosen.model_dump(mode="json", exclude={"specs", "lengths", "round"}),  # all rounds measure the same
         "length": positions,
         "budget": parameters.lengths_budget(chosen).model_dump(mode="json", exclude={"training"}),
         "specs": {name: _spec(spec) for name, spec in specs.items()},

@@ -211,6 +211,14 @@ def test_growth_shows_exponents_crossovers_and_ratios():
     assert [rows[3][key] for key in ("of", "the first model takes less from length")] == ["memory", "at every length"]
 
 
+def test_rounds_agree_where_the_difference_holds_zero():
+    said = {"spec": "wavestack", "measure": "time", "range": "all"}
+    table = lengths.differences_table(
+        [{**said, "value": -0.01, "low": -0.04, "high": 0.02}, {**said, "value": 0.1, "low": 0.05, "high": 0.15}]
+    )
+    assert [table.rows[i].cells[3:] for i in range(2)] == [("−0.010 (−0.040 to 0.020)", "yes"), ("0.100 (0.050 to 0.150)", "no")]
+
+
 def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():
     row = {
         "corpus": "c", "budget": "b", "spec": "s", "variant": "v", "vocabulary": 2048, "mlp": 3, "parameters": 1_005_000,

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from wavestack.studies.growth import crossover, exponent, shape, upper_half
+from wavestack.studies.growth import Exponent, crossover, difference, exponent, shape, upper_half
 
 LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192, 16384]
 
@@ -32,6 +32,30 @@ def test_an_exponent_by_hand():
     found = exponent({1: 1.0, 2: 2.0, 4: 2.0})
     assert found.value == pytest.approx(0.5)
     assert found.high - found.value == pytest.approx(12.7062 * (1 / 12) ** 0.5, rel=1e-4)
+
+
+def test_two_rounds_agree_as_often_as_the_interval_says():
+    """1,000 pairs of sweeps, the second one with twice the noise: 95% is 950, give or take 3 times 7."""
+    line = [1e-6 * length for length in LENGTHS]
+    pairs = [(exponent(noisy(line, 2 * seed)), exponent(noisy(line, 2 * seed + 1, 0.06))) for seed in range(1000)]
+    found = [difference(*pair) for pair in pairs]
+    assert 929 <= sum(each.low <= 0 <= each.high for each in found) <= 971
+    assert all(each.value == second.value - first.value for each, (first, second) in zip(found, pairs, strict=True))
+
+
+def test_a_difference_by_hand():
+    """Errors of 0.3 and 0.4 are one of 0.5; of 5 and 5 lengths, 0.25^2 / (0.09^2 / 3 + 0.16^2 / 3) = 5.564 degrees of freedom, t 2.4941."""
+    t = 3.182446  # of 3 degrees
+    first, second = Exponent(1.0, 1 - 0.3 * t, 1 + 0.3 * t, (1, 2, 4, 8, 16)), Exponent(1.2, 1.2 - 0.4 * t, 1.2 + 0.4 * t, (1, 2, 4, 8, 16))
+    found = difference(first, second)
+    assert found.value == pytest.approx(0.2)
+    assert found.high - found.value == pytest.approx(2.4941 * 0.5, rel=1e-3)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_points_on_a_line_differ_by_what_they_differ():
+    exact = [Exponent(value, value, value, (1, 2, 4)) for value in (1.0, 1.5)]
+    assert difference(*exact).low == difference(*exact).high == 0.5
 
 
 def test_two_points_have_no_exponent():

@@ -9,6 +9,7 @@ from wavestack.studies.lengths import write_lengths
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 FACTS = {"call_tokens": 2048, "seconds_quartiles": [0.9, 1.1], "calls": 5}
 TRAINING, DECODE = "training-cpu-float32-tokens2048", "decode-cpu-float32-batch1"
+AGAIN = f"{TRAINING}-round2"
 
 
 def write_points(reports, name, mode, batch, models, ratios):
@@ -41,11 +42,17 @@ def found(tmp_path):
         return {"wavestack": measured(0.016, 16, 10) | constant, "transformer": measured(0.032, 16, 10) | growing}
 
     write_points(tmp_path, DECODE, "decode", lambda length: 1, decoded, lambda length: {})
+
+    def again(length):
+        return {"wavestack": measured(1.1 * length**0.1, 2048, 5000), "transformer": {"status": "time_out", "reason": "no answer"}}
+
+    write_points(tmp_path, AGAIN, "training", lambda length: 2048 // length, again, lambda length: {})
     lengths = ", ".join(map(str, LENGTHS))
-    sweeps = f"[{{lengths: [{lengths}], tokens: 2048}}, {{mode: decode, lengths: [{lengths}], batch: 1}}]"
+    first, decode = f"lengths: [{lengths}], tokens: 2048", f"mode: decode, lengths: [{lengths}], batch: 1"
+    sweeps = f"[{{{first}}}, {{{decode}}}, {{{first}, round: 2}}]"
     write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)
     content = read_json(tmp_path / "studies" / "lengths.json")
-    assert (tmp_path / "studies" / "lengths.csv").read_text().count("\n") == 1 + 2 * 2 * len(LENGTHS)
+    assert (tmp_path / "studies" / "lengths.csv").read_text().count("\n") == 1 + 3 * 2 * len(LENGTHS)
     return {sweep["name"]: sweep for sweep in content["sweeps"]}
 
 
@@ -82,6 +89,20 @@ def test_exponents_are_of_a_sequence(found):
     assert fit(decode, "transformer", "state")["value"] == pytest.approx(1)
     (state,) = decode["crossovers"]
     assert (state["measure"], state["length"], state["low"]) == ("state", pytest.approx(128), None)
+
+
+def test_a_later_round_is_held_against_the_first(found):
+    """The same points a tenth slower and steeper by 0.1; a model that it could not measure has no difference, nor has another sweep."""
+    assert "differences" not in {**found[TRAINING], **found[DECODE]}
+    differences = {(row["spec"], row["measure"], row["range"]): row for row in found[AGAIN]["differences"]}
+    assert set(differences) == {("wavestack", measure, part) for measure in ("time", "memory") for part in ("all", "upper half")}
+    assert differences["wavestack", "time", "all"]["value"] == pytest.approx(0.1)
+    assert differences["wavestack", "memory", "all"]["value"] == pytest.approx(0)
+
+
+def test_a_round_needs_the_first_one():
+    with pytest.raises(ValueError, match="round 2 of training-cpu-float32-tokens2048 has no first one"):
+        load("params/smoke.yaml", ["studies.lengths.sweeps=[{lengths: [16], tokens: 2048, round: 2}]"])
 
 
 def test_shapes_and_crossovers(found):

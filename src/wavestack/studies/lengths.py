@@ -8,7 +8,7 @@ from typing import Any
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.params import Parameters
 from wavestack.schema import Sweep
-from wavestack.studies.growth import Ratio, crossover, exponent, shape, upper_half
+from wavestack.studies.growth import Exponent, Ratio, crossover, difference, exponent, shape, upper_half
 
 COLUMNS = (
     "sweep",
@@ -44,11 +44,15 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     Returns:
         sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; fits, exponents of
         time and of memory (of the state, where tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of
-        the curves; crossovers with the model that is named first.
+        the curves; crossovers with the model that is named first; and of a later round its exponents less those of the first one.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
     sweeps = [_sweep(sweep, sweep.specs or study.specs, reports / "profile" / sweep.name) for sweep in study.sweeps]
+    by_name = {sweep["name"]: sweep for sweep in sweeps}
+    for asked in study.sweeps:
+        if asked.round > 1:
+            by_name[asked.name]["differences"] = _differences(by_name[asked.first_round]["fits"], by_name[asked.name]["fits"])
     result = {"threads": study.threads, "sweeps": sweeps}
     write_json(reports / "studies" / "lengths.json", result)
     write_csv(reports / "studies" / "lengths.csv", [row for sweep in sweeps for row in sweep["rows"]], COLUMNS)
@@ -84,6 +88,22 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
         ],
         "crossovers": _crossovers(rows, ratios, specs, second),
     }
+
+
+def _differences(first: Sequence[Row], second: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of the exponents that both rounds have."""
+    before = {(fit["spec"], fit["measure"], fit["range"]): fit for fit in first}
+    found = []
+    for fit in second:
+        key = {name: fit[name] for name in ("spec", "measure", "range")}
+        earlier, later = _exponent(before.get(tuple(key.values()), NOTHING)), _exponent(fit)
+        if earlier and later:
+            found.append({**key, **asdict(difference(earlier, later))})
+    return found
+
+
+def _exponent(fit: Row) -> Exponent | None:
+    return None if fit["value"] is None else Exponent(fit["value"], fit["low"], fit["high"], tuple(fit["lengths"]))
 
 
 def seconds(row: Row) -> float:

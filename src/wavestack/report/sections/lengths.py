@@ -35,6 +35,7 @@ def section(context: Context) -> Section:
 def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Content | None, threads: int) -> list[Block]:
     content = content or {"rows": [], "fits": [], "shapes": [], "crossovers": [], "ratios": []}
     load = f"{sweep.tokens:,} tokens a batch" if sweep.tokens else f"{count(sweep.batch or 0, 'sequence')} a batch"
+    load += f", round {sweep.round}" if sweep.round > 1 else ""
     where = f"{sweep.device}, {sweep.precision}{', compiled' if sweep.compile else ''}"
     caption = (
         f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models taking turns; "
@@ -51,6 +52,9 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
     if content["fits"]:
         blocks.append(Block(growth, growth_table(content, specs), (), f"{title}: growth"))
+    if "differences" in content:
+        again = f"The exponents of round {sweep.round} less those of the first one, with 95% intervals: the two agree where they hold zero."
+        blocks.append(Block(again, differences_table(content["differences"]), (), f"{title}: against the first round"))
     return blocks
 
 
@@ -203,6 +207,23 @@ def growth_table(content: Content, specs: Iterable[str]) -> Table:
         Column("curve", numeric=False),
         Column("the first model takes less", "from length"),
         Column("times the first model's time", "at the greatest length"),
+    )
+    return Table(columns, tuple(rows))
+
+
+def differences_table(differences: Iterable[Content]) -> Table:
+    """Exponents of one round less those of another, one a row."""
+    rows = []
+    for found in differences:
+        agree = found["low"] <= 0 <= found["high"]
+        cells = (found["spec"], found["measure"], found["range"], _exponent(found), "yes" if agree else "no")
+        rows.append(Row(cells, "", found["spec"]))
+    columns = (
+        Column("model", numeric=False),
+        Column("of", numeric=False),
+        Column("lengths", numeric=False),
+        Column("exponent", "difference"),
+        Column("agree", numeric=False),
     )
     return Table(columns, tuple(rows))
 

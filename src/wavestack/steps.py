@@ -167,7 +167,7 @@ def findings(parameters: Parameters) -> Step:
     comparison = parameters.profile.studies.comparison
     settings = {
         "studies": parameters.studies,
-        "specs": {name: _spec(parameters.specs[name]) for name in comparison.specs},
+        "specs": {name: _spec(parameters.specs[name]) for name in dict.fromkeys([*comparison.specs, *parameters.lengths_specs()])},
         "corpora": sorted(parameters.profile.corpora),
         "tuned": comparison.tuned,
     }

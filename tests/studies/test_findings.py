@@ -158,6 +158,16 @@ def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
     assert (finding["verdict"], len(finding["evidence"])) == ("supported", 1)
 
 
+def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
+    """One with wider heads decides as well; one with a window, or with the mask of S x S, does not."""
+    powers = {"transformer": 1.5, "transformer-heads-64": 1.0, "transformer-window": 1.0, "transformer-masked": 2.0}
+    lengths(tmp_path, wavestack=1.0, **powers)
+    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    assert [evidence["verdict"] for evidence in finding["evidence"]] == ["supported", "refuted"]
+    assert "transformer-heads-64 has 1.0" in finding["evidence"][1]["protocol"]
+    assert finding["verdict"] == "refuted"
+
+
 def test_two_lengths_do_not_decide(tmp_path):
     lengths(tmp_path, wavestack=1.0, transformer=1.5)
     content = read_json(tmp_path / "studies" / "lengths.json")

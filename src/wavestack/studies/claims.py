@@ -58,6 +58,10 @@ def _attends(spec: ModelSpec) -> bool:
     return any(knobs.get("lane", name) == "attention" for name, knobs in lanes.items()) or spec.knobs.get("mixer") == "sequence"
 
 
+def _attends_to_all(spec: ModelSpec) -> bool:
+    return spec.model == "transformer" and spec.knobs["window"] is None and not spec.knobs["explicit_mask"]
+
+
 def _against_transformers(results: Results, corpora: Sequence[str], limit: float) -> list[Evidence]:
     """The plain transformer decides, since the claims are about it; one with a short convolution is shown beside it."""
     found = audited(results, corpora, limit)
@@ -95,13 +99,16 @@ def _linear(results: Results) -> list[Evidence]:
 
 
 def _sweeps(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Our model, the transformer, and a sweep of the length study that measured both, one after another."""
+    """Our model, a transformer, and a sweep of the length study that measured both, one after another.
+
+    Each transformer whose fused attention sees all positions is a baseline, however wide its heads are: the claim has to hold against all.
+    """
     content = results.study("lengths")
     for ours in _stacks(results)[:1]:
-        for theirs in _transformers(results)[:1]:
-            for sweep in content["sweeps"] if content else []:
-                if {ours, theirs} <= {row["spec"] for row in sweep["rows"]}:
-                    yield ours, theirs, {**sweep, "threads": content["threads"]}
+        for sweep in content["sweeps"] if content else []:
+            measured = dict.fromkeys(row["spec"] for row in sweep["rows"])
+            for theirs in (name for name in measured if ours in measured and _attends_to_all(results.parameters.specs[name])):
+                yield ours, theirs, {**sweep, "threads": content["threads"]}
 
 
 def _times(points: Iterable[tuple[str, int, float]]) -> Times:

@@ -1,6 +1,7 @@
 """The real Snakemake on a copy of the project, run once from nothing to the report; then what must rerun what, and what must not."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,21 @@ def test_from_nothing_to_the_report(finished):
         assert str(finished) not in (folder / "train.provenance.json").read_text()
         assert not (finished / "data" / "tiny" / "runs" / "pydocs" / run / "seed0" / "checkpoints").exists()
     assert not list(finished.rglob("*.tmp"))
+
+
+def test_a_length_is_measured_while_nothing_else_runs(pristine):
+    """Other jobs of two cores were queued, and waited: so a ratio of times does not depend on what else was asked for."""
+    told = (pristine.parent / "told.txt").read_text()
+    running: dict[str, str] = {}
+    seen = set()
+    for started, what, finished in re.findall(r"^Job (\d+): (.*)$|^Finished jobid: (\d+) ", told, re.MULTILINE):
+        if started:
+            running[started] = what
+        else:
+            running.pop(finished, None)  # jobs that Snakemake runs by itself start without a message
+        seen.add((len(running), any(job.startswith("time and memory") for job in running.values())))
+    assert {(1, True), (2, False)} <= seen
+    assert (2, True) not in seen
 
 
 def test_a_second_run_has_nothing_to_do(finished):

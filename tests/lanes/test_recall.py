@@ -53,22 +53,42 @@ def test_it_hears_what_followed_the_last_time():
 
 @pytest.mark.parametrize("queries", ["shared", "own"])
 def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkeypatch):
-    """A key that comes late, and its gradient, cross from one part into the next."""
+    """One chunk of one row, several chunks of several rows, or all: a key that comes late, and its gradient, cross between parts."""
     torch.manual_seed(0)
     lane = Recall(4, 1024, features=3, heads=2, queries=queries)
-    x = torch.randn(2, 5 * CHUNK + 7, lane.inputs)
+    x = torch.randn(5, 5 * CHUNK + 7, lane.inputs)
+    past = lane(torch.randn(5, 3, lane.inputs))[1]
 
-    def gradients(together: int) -> list[torch.Tensor]:
+    def gradients(together: int, abreast: int) -> list[torch.Tensor]:
         monkeypatch.setattr(wavestack.lanes.associative_memory, "TOGETHER", together)
-        inputs = x.clone().requires_grad_()
-        y, state = lane(inputs)
+        monkeypatch.setattr(wavestack.lanes.associative_memory, "ABREAST", abreast)
+        inputs = [x.clone().requires_grad_(), *(tensor.detach().requires_grad_() for tensor in past)]
+        y, state = lane(inputs[0], type(past)(*inputs[1:]))
         (y.square().sum() + state.memory.sum()).backward()
-        found = [y.detach(), inputs.grad, *(parameter.grad for parameter in lane.parameters())]
+        found = [y.detach(), *(tensor.grad for tensor in inputs), *(parameter.grad for parameter in lane.parameters())]
         lane.zero_grad()
         return found
 
-    for found, expected in zip(gradients(1), gradients(100), strict=True):
-        torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+    whole = gradients(100, 100)
+    for sizes in [(1, 1), (12, 4), (1, 100)]:
+        for found, expected in zip(gradients(*sizes), whole, strict=True):
+            torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("length", "memories"), [(CHUNK, 0), (2 * CHUNK, 1), (100 * CHUNK, 99)])
+def test_no_memory_is_kept_but_those_that_later_chunks_find(length, memories):
+    """Neither the empty one that a sequence starts with nor, of short ones, the last."""
+    lane = Recall(4, 10_000, features=3)
+    kept = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = (tensor.shape, tensor.untyped_storage().nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        lane(torch.randn(6, length, lane.inputs))
+    found = [size for shape, size in kept.values() if shape[-2:] == (3, 4) and len(shape) == 4]  # n x G x R x P
+    assert sum(found) <= 4 * (memories * 6 * 3 * 4 + 1)
 
 
 @pytest.mark.parametrize("rule", ["replace", "add"])

@@ -86,11 +86,11 @@ def test_it_is_its_formula(name, mixer, given):
     torch.testing.assert_close(mixer(*given)[0], FORMULAS[name](mixer, *given), atol=1e-5, rtol=1e-5)
 
 
-def test_what_it_opens_is_its_mixture_of_normed_views_times_the_opening(name, mixer, given):
+def test_what_it_says_is_read_from_the_mixture_of_normed_views_times_the_opening(name, mixer, given):
     u, views = given
-    z = torch.randn_like(views)
-    expected = functional.silu(z) * mixer(u, views * torch.rsqrt((views**2).mean(-1, keepdim=True) + 1e-6))[0]
-    torch.testing.assert_close(mixer.open(u, views, z)[0], expected, atol=1e-5, rtol=1e-5)
+    z, out = torch.randn_like(views), torch.randn(HIDDEN, LANES * WIDTH)
+    passed = functional.silu(z) * mixer(u, views * torch.rsqrt((views**2).mean(-1, keepdim=True) + 1e-6))[0]
+    torch.testing.assert_close(mixer.say(u, views, z, out)[0], passed.flatten(2) @ out.T, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in registry.MIXERS if name != "mlp"])

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 CHUNK = 64  # positions
 TOGETHER = 32  # chunks of a sequence each that are worked on at a time on the CPU
+ABREAST = 4  # sequences, at least, whose chunks they are, where there are as many
 GROUP = 16  # chunks that a GPU works through in turn, in all groups at once
 SHORTEST = 1e-12  # addresses that are shorter have no direction
 
@@ -53,65 +54,84 @@ class _Recall(torch.autograd.Function):
     The keys of a chunk are the first C of its N rows, and its queries the last C. With two addresses N is 2C. With one it is C + 1: what a
     position asks with, the next one writes under, and one product has what all keys and queries have in common.
 
-    Kept for backward: the arguments, what was written, and the memory that each chunk found. The rest is made again.
+    Kept for backward: the arguments, what was written, and the memory that each chunk found, but for the first, which is an argument. The
+    rest is made again.
     """
 
     @staticmethod
     def forward(ctx, addresses, v, log_decay, rate, own, late, memory, replace):
-        batch, length, _, heads, features = addresses.shape
+        batch, length, _, heads, _ = addresses.shape
         chunk = min(CHUNK, length)
-        chunks, sequences = -(-length // chunk), batch * heads
         y = torch.empty_like(v, memory_format=torch.contiguous_format)
-        written = v.new_empty(chunks, sequences, chunk, v.shape[-1])
-        memories = v.new_empty(chunks + 1, sequences, features, v.shape[-1])
-        memories[0] = memory.flatten(0, 1)
-        for places, part in _parts(length, chunk, sequences, v.device.type):
-            rows, values = _rows(_directions(addresses, late, part)[0], chunk), _chunked(v[:, part], chunk)
-            decays = _chunked(log_decay[:, part, :, None], chunk), _chunked(rate[:, part, :, None], chunk)
-            heard = _recall(_Chunks.of(rows, *decays, replace), values, memories[places.start : places.stop + 1], written[places])
-            heard = _in_order(heard, batch, heads)[:, : y[:, part].shape[1]]
-            torch.addcmul(heard, v[:, part], own[:, None], out=y[:, part])
-        ctx.save_for_backward(addresses, v, log_decay, rate, own, late, written, memories)
+        after = torch.empty_like(memory, memory_format=torch.contiguous_format)
+        kept = []
+        for rows, parts in _together(batch, length, heads, chunk, v.device.type):
+            found = memory[rows].flatten(0, 1)
+            for part in parts:
+                addressed, values = _rows(_directions(addresses[rows], late[rows], part)[0], chunk), _chunked(v[rows, part], chunk)
+                decays = _chunked(log_decay[rows, part, :, None], chunk), _chunked(rate[rows, part, :, None], chunk)
+                chunks = _Chunks.of(addressed, *decays, replace)
+                written = values.new_empty(len(values) // len(found), len(found), *values.shape[1:])
+                memories = found.new_empty(len(written), *found.shape)
+                memories[0] = found
+                said = y[rows, part]
+                heard, found = _recall(chunks, values, memories, written)
+                torch.addcmul(_in_order(heard, len(said), heads)[:, : said.shape[1]], v[rows, part], own[:, None], out=said)
+                kept += [written, memories[1:].clone() if part.start == 0 else memories]
+            after[rows] = found.unflatten(0, (-1, heads))
+        ctx.save_for_backward(addresses, v, log_decay, rate, own, late, memory, *kept)
         ctx.replace = replace
-        return y, memories[-1].unflatten(0, (batch, heads)).clone()
+        return y, after
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)  # whoever calls backward inside of it
-    def backward(ctx, dy, d_memory):
-        addresses, v, log_decay, rate, own, late, written, memories = ctx.saved_tensors
+    def backward(ctx, dy, d_after):
+        addresses, v, log_decay, rate, own, late, memory, *kept = ctx.saved_tensors
         batch, length, _, heads, _ = addresses.shape
-        chunk = written.shape[2]
+        chunk = min(CHUNK, length)
         d_addresses, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (addresses, v))
         d_log_decay, d_rate, d_own = torch.empty_like(log_decay), torch.empty_like(rate), torch.zeros_like(own)
-        d_memory, d_late = d_memory.flatten(0, 1), torch.zeros_like(late)
-        for places, part in reversed(_parts(length, chunk, batch * heads, v.device.type)):
-            directions, lengths = _directions(addresses, late, part)
-            rows, values = _rows(directions, chunk), _chunked(v[:, part], chunk)
-            decays = _chunked(log_decay[:, part, :, None], chunk), _chunked(rate[:, part, :, None], chunk)
-            d_heard, found = _chunked(dy[:, part], chunk), memories[places.start : places.stop + 1]
-            prepared = _Chunks.of(rows, *decays, ctx.replace)
-            d_rows, *gradients, d_memory = _recall_backward(prepared, rows, values, found, written[places], d_heard, d_memory)
-            size = lengths.shape[1]
-            d_values, d_decays, d_rates = (_in_order(gradient, batch, heads)[:, :size] for gradient in gradients)
-            torch.addcmul(d_values, dy[:, part], own[:, None], out=dv[:, part])
-            d_own += (dy[:, part] * v[:, part]).sum((0, 1, 3))
-            d_log_decay[:, part], d_rate[:, part] = d_decays[..., 0], d_rates[..., 0]
-            d = _in_directions(d_rows, directions.shape, chunk)
-            d[:, d.shape[1] - late.shape[1] :] += d_late[:, :, None]  # of the key of the part behind this one
-            d_late, d = d[:, : late.shape[1], 0], d[:, late.shape[1] :]
-            directions = directions[:, late.shape[1] :]
-            along = (d * directions).sum(-1, keepdim=True)
-            torch.div(d.addcmul_(directions, along, value=-1), lengths, out=d_addresses[:, part])
-        return d_addresses, dv, d_log_decay, d_rate, d_own, d_late, d_memory.unflatten(0, (batch, heads)), None
+        d_memory, d_late = torch.empty_like(d_after, memory_format=torch.contiguous_format), torch.zeros_like(late)
+        for rows, parts in reversed(_together(batch, length, heads, chunk, v.device.type)):
+            d_found, d_key = d_after[rows].flatten(0, 1), d_late[rows]
+            for part in reversed(parts):
+                memories, written = kept.pop(), kept.pop()
+                if part.start == 0:
+                    memories = torch.cat([memory[rows].flatten(0, 1)[None], memories])
+                directions, lengths = _directions(addresses[rows], late[rows], part)
+                addressed, values = _rows(directions, chunk), _chunked(v[rows, part], chunk)
+                decays = _chunked(log_decay[rows, part, :, None], chunk), _chunked(rate[rows, part, :, None], chunk)
+                chunks, d_heard = _Chunks.of(addressed, *decays, ctx.replace), _chunked(dy[rows, part], chunk)
+                d_rows, *gradients, d_found = _recall_backward(chunks, addressed, values, memories, written, d_heard, d_found)
+                size = lengths.shape[:2]
+                d_values, d_decays, d_rates = (_in_order(gradient, size[0], heads)[:, : size[1]] for gradient in gradients)
+                torch.addcmul(d_values, dy[rows, part], own[:, None], out=dv[rows, part])
+                d_own += (dy[rows, part] * v[rows, part]).sum((0, 1, 3))
+                d_log_decay[rows, part], d_rate[rows, part] = d_decays[..., 0], d_rates[..., 0]
+                d = _in_directions(d_rows, directions.shape, chunk)
+                d[:, d.shape[1] - late.shape[1] :] += d_key[:, :, None]  # of the key of the part behind this one
+                d_key, d = d[:, : late.shape[1], 0], d[:, late.shape[1] :]
+                directions = directions[:, late.shape[1] :]
+                along = (d * directions).sum(-1, keepdim=True)
+                torch.div(d.addcmul_(directions, along, value=-1), lengths, out=d_addresses[rows, part])
+            d_memory[rows], d_late[rows] = d_found.unflatten(0, (-1, heads)), d_key
+        return d_addresses, dv, d_log_decay, d_rate, d_own, d_late, d_memory, None
 
 
-def _parts(length: int, chunk: int, sequences: int, device: str) -> list[tuple[slice, slice]]:
-    """Places of chunks that are worked on together, and of their positions."""
-    chunks = -(-length // chunk)
-    together = max(1, TOGETHER // sequences) if device == "cpu" else chunks
-    places = [slice(start, min(start + together, chunks)) for start in range(0, chunks, together)]
-    return [(place, slice(place.start * chunk, min(place.stop * chunk, length))) for place in places]
+def _together(batch: int, length: int, heads: int, chunk: int, device: str) -> list[tuple[slice, list[slice]]]:
+    """Rows that are worked on together, and of their positions the parts that are, one after another.
+
+    On the CPU about `TOGETHER` chunks: all of some sequences, if they are short, or else a part of a few, since a product of many small
+    matrices is faster than many products.
+    """
+    chunks, rows = -(-length // chunk), batch
+    together = chunks
+    if device == "cpu":
+        rows = min(batch, -(-max(ABREAST, TOGETHER // chunks) // heads))
+        together = min(chunks, max(1, TOGETHER // (rows * heads)))
+    parts = [slice(start * chunk, min((start + together) * chunk, length)) for start in range(0, chunks, together)]
+    return [(slice(start, min(start + rows, batch)), parts) for start in range(0, batch, rows)]
 
 
 def _directions(addresses: Tensor, late: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -183,54 +203,67 @@ class _Chunks(NamedTuple):
         return cls(keys, queries, asking, decay, g, to_end, rate, products[:, -size:] * decay, alike)
 
 
-def _recall(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> Tensor:
-    """What the queries recall, nG x C x P. Fills what is written (n x G x C x P), and the memories behind the first one."""
-    (_write_in_groups if _grouped(len(written), v.device.type) else _write_in_turn)(chunks, v, memories, written)
-    heard = torch.bmm(chunks.queries, memories[:-1].flatten(0, 1)).mul_(chunks.g)
-    return heard.baddbmm_(chunks.hears, written.flatten(0, 1))
+def _recall(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
+    """What the queries recall, nG x C x P, and the memory that the last chunk leaves, G x R x P.
+
+    Fills what is written (n x G x C x P), and the memories that chunks find behind the first one, n x G x R x P.
+    """
+    left = (_write_in_groups if _grouped(len(written), v.device.type) else _write_in_turn)(chunks, v, memories, written)
+    heard = torch.bmm(chunks.queries, memories.flatten(0, 1)).mul_(chunks.g)
+    return heard.baddbmm_(chunks.hears, written.flatten(0, 1)), left
 
 
-def _write_in_turn(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> None:
+def _write_in_turn(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> Tensor:
     keys, g, rate, by_chunk = chunks.keys, chunks.g, chunks.rate, written.shape[:2]
     parts = rate * v, rate * g * keys, chunks.to_end * keys, g[:, -1:]
     right, finds, ends, g_end = (x.unflatten(0, by_chunk) for x in parts)
     system = None if chunks.alike is None else (chunks.alike * rate).unflatten(0, by_chunk)  # its diagonal is not looked at
-    for chunk, memory in enumerate(memories[:-1]):
+    left = torch.empty_like(memories[0])
+    for chunk, (memory, after) in enumerate(itertools.pairwise([*memories, left])):
         if system is None:
             written[chunk] = right[chunk]
         else:
             written[chunk] = _solved(system[chunk], torch.baddbmm(right[chunk], finds[chunk], memory, alpha=-1), upper=False)
-        torch.mul(memory, g_end[chunk], out=memories[chunk + 1])
-        memories[chunk + 1].baddbmm_(ends[chunk].mT, written[chunk])
+        torch.mul(memory, g_end[chunk], out=after)
+        after.baddbmm_(ends[chunk].mT, written[chunk])
+    return left
 
 
-def _write_in_groups(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> None:
+def _write_in_groups(chunks: _Chunks, v: Tensor, memories: Tensor, written: Tensor) -> Tensor:
     keys, g, rate, by_chunk = chunks.keys, chunks.g, chunks.rate, written.shape[:2]
     ends, g_end = (chunks.to_end * keys).unflatten(0, by_chunk).mT, g[:, -1:].unflatten(0, by_chunk)
     if chunks.alike is None:
         written.copy_((rate * v).unflatten(0, by_chunk))
-        memories[1:] = _carried(_kept(g_end, ends), ends @ written, memories[0])
+        carried = _carried(_kept(g_end, ends), ends @ written, memories[0])
+        memories[1:] = carried[:-1]
     else:  # solved for any memory
         solved = _solved(chunks.alike * rate, torch.cat([rate * v, rate * g * keys], -1), upper=False).unflatten(0, by_chunk)
         right, finds = solved[..., : v.shape[-1]], solved[..., v.shape[-1] :]
-        memories[1:] = _carried(_kept(g_end, ends, finds), ends @ right, memories[0])
-        torch.sub(right, finds @ memories[:-1], out=written)
+        carried = _carried(_kept(g_end, ends, finds), ends @ right, memories[0])
+        memories[1:] = carried[:-1]
+        torch.sub(right, finds @ memories, out=written)
+    return carried[-1].clone()  # alone, without the others
 
 
 def _recall_backward(
     chunks: _Chunks, rows: Tensor, v: Tensor, memories: Tensor, written: Tensor, dy: Tensor, d_memory: Tensor
 ) -> tuple[Tensor, ...]:
-    """The gradients of the rows, v, log_decay and rate, and that of the memory before them. `d_x` is the gradient of x."""
+    """The gradients of the rows, v, log_decay and rate, and that of the memory before them. `d_x` is the gradient of x.
+
+    Args:
+        memories: n x G x R x P, what each chunk found.
+        d_memory: G x R x P, of what the last chunk left.
+    """
     keys, _, asking, decay, g, to_end, rate, hears, alike = chunks
     size = keys.shape[1]
     d_heard = g * dy  # of what the queries find in the memory
     d_found = functional.pad(d_heard, (0, 0, asking.shape[1] - size, 0))  # of what all who ask find there; that of the keys is yet to come
-    d_memories = torch.empty_like(memories)
+    d_memories = memories.new_empty(len(memories) + 1, *d_memory.shape)
     d_memories[-1] = d_memory
     back = _back_in_groups if _grouped(len(written), v.device.type) else _back_in_turn
     d_left, d_right = back(chunks, d_found, torch.bmm(hears.mT, dy), d_memories)
 
-    written, before, d_after = written.flatten(0, 1), memories[:-1].flatten(0, 1), d_memories[1:].flatten(0, 1)
+    written, before, d_after = written.flatten(0, 1), memories.flatten(0, 1), d_memories[1:].flatten(0, 1)
     found = torch.bmm(asking, before)  # nG x (N or C) x P
     at_end = (written * d_left).sum(-1)
     d_log_g = (d_heard * found[:, -size:]).sum(-1) - at_end

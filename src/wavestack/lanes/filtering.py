@@ -28,7 +28,7 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None, silu: bool = Fal
     past = x.new_zeros(x.shape[0], reach, x.shape[2]) if past is None else past.to(x.dtype)
     after = torch.cat([past[:, length:], x[:, max(0, length - reach) :]], 1)
     with torch.autocast(x.device.type, enabled=False):
-        if x.device.type == "cpu" and len(taps) <= FEW:
+        if _by_shifts(x, taps):
             y = _FewTaps.apply(x.to(dtype), taps.to(dtype), past.to(dtype), silu)
         else:
             y = _convolved(torch.cat([past, x], 1).to(dtype), taps.to(dtype), length)
@@ -38,7 +38,11 @@ def causal_filter(x: Tensor, taps: Tensor, past: Tensor | None, silu: bool = Fal
 
 def keeps_its_inputs(x: Tensor, taps: Tensor) -> bool:
     """Whether backward of `causal_filter` keeps `x` itself and nothing else: what it gives can be made again without keeping more."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and len(taps) <= FEW
+    return _by_shifts(x, taps) and x.dtype == torch.float32
+
+
+def _by_shifts(x: Tensor, taps: Tensor) -> bool:
+    return x.device.type == "cpu" and len(taps) <= FEW
 
 
 class _FewTaps(torch.autograd.Function):

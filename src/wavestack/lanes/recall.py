@@ -77,7 +77,7 @@ class Recall(Lane):
             log_decay = -functional.softplus(decay * self.decay_scale + self.decay_start * self.decay_bias)  # B x S x heads
             rate = torch.sigmoid(rate * self.rate_scale + self.rate_bias)
             if state is None:
-                memory = v.new_zeros(len(v), self.heads, self.features, v.shape[-1])
+                memory = v.new_zeros(1).expand(len(v), self.heads, self.features, v.shape[-1])  # which takes no room until backward
                 state = RecallState(v.new_zeros(len(v), self.late, self.heads, self.features), memory)
             y, memory = recall(addresses, v, log_decay, rate, self.own, state.late, state.memory, self.replace)
             last = addresses[:, addresses.shape[1] - self.late :, 0]

@@ -38,10 +38,10 @@ class Mixer(nn.Module):
         """Mixed views (B x S x L x W) for the chunk after the past that `state` sums up, and the state after it."""
         raise NotImplementedError
 
-    def open(self, u: Tensor, views: Tensor, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """`silu(z)` times the mixture of the views, which are not normed yet; all B x S x L x W."""
+    def say(self, u: Tensor, views: Tensor, z: Tensor, out: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the output layer `out` (H x LW) makes of `silu(z)` times the mixture of the views (all B x S x L x W), not normed yet."""
         mixed, state = self(u, normed(views), state)
-        return functional.silu(z) * mixed, state
+        return functional.linear((functional.silu(z) * mixed).flatten(2), out), state
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:
         """How much each lane counts at each token, B x S x L.
@@ -87,8 +87,8 @@ class GatedMixer(Mixer):
     def forward(self, u: Tensor, views: Tensor, state: None = None) -> tuple[Tensor, None]:
         return views * self.weights(u, views)[..., None].to(views.dtype), None
 
-    def open(self, u: Tensor, views: Tensor, z: Tensor, state: None = None) -> tuple[Tensor, None]:
-        return opened(views, z, self.weights(u, views)), None
+    def say(self, u: Tensor, views: Tensor, z: Tensor, out: Tensor, state: None = None) -> tuple[Tensor, None]:
+        return opened(views, z, self.weights(u, views), out), None
 
     def weights(self, u: Tensor, views: Tensor) -> Tensor:
         """Positive, summing to 1."""

@@ -24,7 +24,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = (functional.linear(x, padded(layer.weight, 0)) for layer in (self.gate, self.up))
-        return functional.linear(gated(gate, up), padded(self.out.weight, 1))
+        return gated(gate, up, padded(self.out.weight, 1))
 
 
 class Block(nn.Module):

@@ -19,7 +19,6 @@ from typing import Annotated, Any, NamedTuple, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from wavestack import registry
 from wavestack.lanes.convolution import ShortConvolution
@@ -82,9 +81,9 @@ def views_of(branches: Sequence[Branch], u: Tensor, state: LanesState | None) ->
     return stacked, z.view(stacked.shape), LanesState(ends, after)
 
 
-def said(branches: Sequence[Branch], y: Tensor) -> Tensor:
-    """What the branches write into the residual stream (B x S x H) for their opened views (B x S x L x W)."""
-    return functional.linear(y.flatten(2), torch.cat([branch.out.weight * branch.gain for branch in branches], 1))
+def out_of(branches: Sequence[Branch]) -> Tensor:
+    """The layer with which the branches write into the residual stream, H x LW."""
+    return torch.cat([branch.out.weight * branch.gain for branch in branches], 1)
 
 
 class AddedBranch(Branch):
@@ -126,13 +125,13 @@ class WaveStackBlock(Block):
         branches = list(self.branches.values())
         u = self.norm(x)  # B x S x H
         views, z, base = views_of(branches, u, base)
-        y, mixed = self.mixer.open(u, views, z, mixed)
-        x = x + self.dropout(said(branches, y))
+        said, mixed = self.mixer.say(u, views, z, out_of(branches), mixed)
+        x = x + self.dropout(said)
         after = []
         for branch, past in zip(self.added.values(), added, strict=True):
             views, z, past = views_of([branch], u, past)
             weight = self.mixer.weight_of_added(u, branch.gate(u))  # B x S x 1
-            x = x + self.dropout(said([branch], opened(views, z, weight)))
+            x = x + self.dropout(opened(views, z, weight, out_of([branch])))
             after.append(past)
         return x + self.dropout(self.mlp(self.mlp_norm(x))), (base, mixed, after)
 

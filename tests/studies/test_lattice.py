@@ -71,3 +71,12 @@ def test_interactions_by_hand():
     assert weighed(interaction_weights("ab", "a", "b"), losses) == 1.0
     assert weighed(shapley_weights("ab", "a"), losses) == 1.5
     assert weighed(removal_weights("ab", "a"), losses) == 2.0
+
+
+def test_sums_are_in_the_order_of_the_lanes():
+    """That of a set of names differs between processes, and with it the last digit of a sum."""
+    assert [sorted(subset) for subset in shapley_weights(LANES, "recall")][::2] == [[], ["fourier"], ["wavelet"], ["fourier", "wavelet"]]
+    many = [f"lane{number}" for number in range(9)]
+    for weights in (shapley_weights(many, "lane4"), interaction_weights(many, "lane7", "lane2")):
+        sizes_then_lanes = [(len(others), sorted(others)) for others in weights if not others & {"lane2", "lane4", "lane7"}]
+        assert sizes_then_lanes == sorted(sizes_then_lanes)

@@ -33,9 +33,9 @@ def subsets(lanes: Iterable[str]) -> Iterator[Subset]:
 
 def shapley_weights(lanes: Iterable[str], lane: str) -> Weights:
     """What to weigh each subset's loss with to get a lane's Shapley value, above zero where the lane lowers the loss."""
-    lanes = set(lanes)
+    lanes = list(lanes)  # in whose order all sums are: that of a set is another in each process
     weights: dict[Subset, float] = {}
-    for others in subsets(lanes - {lane}):
+    for others in subsets(each for each in lanes if each != lane):
         share = factorial(len(others)) * factorial(len(lanes) - len(others) - 1) / factorial(len(lanes))
         weights[others] = share
         weights[others | {lane}] = -share
@@ -50,9 +50,9 @@ def removal_weights(lanes: Iterable[str], lane: str) -> Weights:
 
 def interaction_weights(lanes: Iterable[str], first: str, second: str) -> Weights:
     """What to weigh each subset's loss with to get the interaction of a pair, above zero where it saves more together than apart."""
-    lanes = set(lanes)
+    lanes = list(lanes)
     weights: dict[Subset, float] = {}
-    for others in subsets(lanes - {first, second}):
+    for others in subsets(each for each in lanes if each not in (first, second)):
         share = factorial(len(others)) * factorial(len(lanes) - len(others) - 2) / factorial(len(lanes) - 1)
         weights[others] = -share
         weights[others | {first}] = weights[others | {second}] = share

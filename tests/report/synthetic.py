@@ -16,7 +16,7 @@ from wavestack.studies.findings import write_findings
 LENGTHS = (256, 1024, 4096, 16384)
 SPECS = {
     "wavestack": ModelSpec("wavestack", {"lanes": {"chebyshev": {}, "fourier": {}, "wavelet": {}}, "mixer": "gated"}),
-    "transformer": ModelSpec("transformer", {"head_width": 32, "convolution": 0}),
+    "transformer": ModelSpec("transformer", {"head_width": 32, "window": None, "explicit_mask": False, "convolution": 0}),
 }
 HASH = "0123456789abcdef" * 4
 

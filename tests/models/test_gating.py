@@ -45,6 +45,16 @@ def test_parts_of_a_wider_tensor_are_read_where_they_are():
     assert_same(gated(z, x, torch.eye(4, dtype=torch.float64)), functional.silu(z) * x, [wide])
 
 
+def test_a_frozen_layer_gets_no_gradient_and_the_others_theirs():
+    z, x = leaves(2, 7, 3)
+    out = torch.randn(6, 3, dtype=torch.float64)
+    assert_same(gated(z, x, out), functional.linear(functional.silu(z) * x, out), [z, x])
+    views, opening = leaves(2, 7, 3, 2)
+    weights = torch.rand(2, 7, 3, dtype=torch.float64)
+    mixed = weights[..., None] * functional.silu(opening) * normed(views)
+    assert_same(opened(views, opening, weights, torch.eye(6, dtype=torch.float64)), mixed.flatten(2), [views, opening])
+
+
 def test_bfloat16_is_near_float32():
     views, z = (tensor.detach().bfloat16() for tensor in leaves(2, 9, 3, 4))
     y = opened(views, z, torch.full((2, 9, 3), 0.5), torch.eye(12))

@@ -64,7 +64,7 @@ class _Gated(torch.autograd.Function):
             passed.copy_(through * part)
             torch.mul(through, d, out=dpart)
             dopening.copy_(torch.ops.aten.silu_backward(d * part, opening))
-        return dz, dx, _of_layer(d_said, y)
+        return dz, dx, _of_layer(d_said, y) if ctx.needs_input_grad[2] else None
 
 
 class _Opened(torch.autograd.Function):
@@ -93,7 +93,7 @@ class _Opened(torch.autograd.Function):
             dweight.copy_(along * scale)
             torch.mul(t.addcmul_(view, along * scale * scale, value=-1 / view.shape[-1]), weight * scale, out=dview)
             dopening.copy_(torch.ops.aten.silu_backward((d * view).mul_(weight * scale), opening))
-        return dviews, dz, dweights, _of_layer(d_said, y.flatten(2))
+        return dviews, dz, dweights, _of_layer(d_said, y.flatten(2)) if ctx.needs_input_grad[3] else None
 
 
 def _of_layer(d_said: Tensor, y: Tensor) -> Tensor:

@@ -11,12 +11,16 @@ import torch
 import yaml
 
 from wavestack import contract, registry
+from wavestack.artifacts import read_json
 from wavestack.lanes.lane import Lane
 from wavestack.params import ModelSpec
 from wavestack.reading import load
 from wavestack.schema import Budget, Corpus
 
 README = Path("README.md").read_text(encoding="utf-8")
+BEHIND = Path("reports/README.md").read_text(encoding="utf-8")  # what stands behind what the README says
+STUDIES = Path("reports/findings-cpu/studies")
+CORPORA = {"python-functions": "Python functions", "tinystories-excerpt": "TinyStories, an excerpt", "wikitext-2": "WikiText-2"}
 
 
 def block_with(start: str) -> str:
@@ -64,3 +68,37 @@ def test_files_and_profiles_that_the_readme_names_are_there():
     assert not [name for name in named if not Path(name).exists()]
     for corpus in re.findall(r"`((?:tinystories|wikitext|codesearchnet)[\w-]*)`", README):
         assert corpus in load("params/smoke.yaml").corpora
+
+
+def test_links_and_reports_that_are_named_are_there():
+    pages = [("README.md", README), ("reports/README.md", BEHIND)]
+    linked = [Path(page).parent / link for page, text in pages for link in re.findall(r"\]\(([^)#]+)\)", text)]
+    assert {Path("reports/README.md"), Path("reports/../README.md")} <= set(linked)
+    assert not [path for path in linked if not path.exists()]
+    reports = set(re.findall(r"`reports/([\w-]+)/", README)) | set(re.findall(r"`([\w-]+)/[\w/]*`", BEHIND))
+    assert {"findings-cpu", "gpu", "hybrids-cpu", "quick"} <= reports
+    assert not [name for name in reports if not Path("reports", name).is_dir()]
+
+
+def test_the_perplexities_of_the_readme_are_those_of_the_comparison():
+    study = read_json(STUDIES / "comparison.json")
+    perplexity = {(mean["corpus"], mean["spec"]): f"{mean['perplexity']:.1f}" for mean in study["means"]}
+    differences = {(row["corpus"], row["against"]): row for row in study["differences"] if row["spec"] == "wavestack"}
+    lower = {
+        key: f"{-row['perplexity_percent']:.1f}% ({-row['high_percent']:.1f} to {-row['low_percent']:.1f})"
+        for key, row in differences.items()
+    }
+    for corpus, name in CORPORA.items():
+        cells = [name, perplexity[corpus, "wavestack"]]
+        for other in ("transformer-convolution", "transformer"):
+            cells += perplexity[corpus, other], lower[corpus, other]
+        assert f"| {' | '.join(cells)} |" in README
+    assert {row["verdict"] for row in differences.values()} == {"better"}  # as its first sentence says
+
+
+def test_what_the_readme_says_of_each_lane_is_what_the_ablation_found():
+    worths = {(row["corpus"], *row["lanes"]): row for row in read_json(STUDIES / "ablation.json")["worths"] if row["of"] == "lane"}
+    for corpus in {corpus for corpus, _ in worths}:
+        rows = [worths[corpus, lane] for lane in ("recall", "fourier", "lookup", "wavelet")]
+        cells = [CORPORA[corpus], *(f"{row['nats_per_token']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for row in rows)]
+        assert f"| {' | '.join(cells)} |" in README

@@ -32,9 +32,10 @@ def run(built, tokens, folder: Path, training=ROWS):
 
 def test_decay_on_everything():
     model = architecture().build()
-    (group,) = adamw(model, ROWS.model_copy(update={"decay": "all", "weight_decay": 0.25})).param_groups
-    assert group["weight_decay"] == 0.25
-    assert {id(parameter) for parameter in group["params"]} == {id(parameter) for parameter in model.parameters()}
+    decayed, free = adamw(model, ROWS.model_copy(update={"decay": "all", "weight_decay": 0.25})).param_groups
+    assert decayed["weight_decay"] == 0.25
+    assert {id(parameter) for parameter in decayed["params"]} == {id(parameter) for parameter in model.parameters()}
+    assert free["params"] == []
 
 
 @pytest.mark.parametrize("padding", [True, False])

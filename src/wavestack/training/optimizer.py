@@ -10,17 +10,16 @@ from wavestack.schema import Training
 
 def adamw(model: nn.Module, training: Training) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only (embeddings, norms, gains and filters are left as they are), or on everything."""
+    parameters = list(model.parameters())
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     layers = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)} - embeddings
-    parameters = list(model.parameters())
+    decayed = {id(parameter) for parameter in parameters} if training.decay == "all" else layers
+    groups = [
+        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+    ]
     # A WaveStack has many small parameters, whose dozen operations each take the CPU 5% of a small model's step.
     fused = all(parameter.device.type == "cpu" for parameter in parameters)
-    if training.decay == "all":
-        return torch.optim.AdamW(parameters, lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay, fused=fused)
-    groups = [
-        {"params": [p for p in parameters if id(p) in layers], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if id(p) not in layers], "weight_decay": 0.0},
-    ]
     return torch.optim.AdamW(groups, lr=training.learning_rate, betas=training.betas, fused=fused)
 
 

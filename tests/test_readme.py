@@ -85,7 +85,7 @@ def test_the_perplexities_of_the_readme_are_those_of_the_comparison():
     perplexity = {(mean["corpus"], mean["spec"]): f"{mean['perplexity']:.1f}" for mean in study["means"]}
     differences = {(row["corpus"], row["against"]): row for row in study["differences"] if row["spec"] == "wavestack"}
     lower = {
-        key: f"{-row['perplexity_percent']:.1f}% ({-row['high_percent']:.1f} to {-row['low_percent']:.1f})"
+        key: f"{-row['perplexity_percent']:.1f}% lower ({-row['high_percent']:.1f} to {-row['low_percent']:.1f})"
         for key, row in differences.items()
     }
     for corpus, name in CORPORA.items():

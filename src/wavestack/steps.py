@@ -55,7 +55,7 @@ def ledger(parameters: Parameters) -> Step:
         settings["lengths"] = {
             "models": {spec: _spec(parameters.specs[spec]) for spec in specs},
             "budget": parameters.profile.budgets[study.budget].model_dump(mode="json", exclude={"training"}),
-            "contexts": [[sweep.specs or study.specs, sweep.positions] for sweep in study.sweeps],
+            "contexts": list(dict.fromkeys((tuple(sweep.specs or study.specs), sweep.positions) for sweep in study.sweeps)),
             "vocabulary": study.vocabulary,
         }
         entries |= {entry for spec in specs for entry in parameters.specs[spec].entries}

@@ -75,9 +75,9 @@ def test_how_many_chunks_are_worked_on_at_a_time_changes_nothing(queries, monkey
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize(("length", "memories"), [(CHUNK, 0), (2 * CHUNK, 1), (100 * CHUNK, 99)])
-def test_no_memory_is_kept_but_those_that_later_chunks_find(length, memories):
-    """Neither the empty one that a sequence starts with nor, of short ones, the last."""
+@pytest.mark.parametrize(("batch", "chunks", "memories"), [(6, 1, 0), (6, 2, 1), (6, 100, 99), (1, 32, 32)])
+def test_no_memory_is_kept_but_those_that_chunks_find(batch, chunks, memories):
+    """Not the last one, and of short parts not the one that the sequence starts with."""
     lane = Recall(4, 10_000, features=3)
     kept = {}
 
@@ -86,9 +86,9 @@ def test_no_memory_is_kept_but_those_that_later_chunks_find(length, memories):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        lane(torch.randn(6, length, lane.inputs))
+        lane(torch.randn(batch, chunks * CHUNK, lane.inputs))
     found = [size for shape, size in kept.values() if shape[-2:] == (3, 4) and len(shape) == 4]  # n x G x R x P
-    assert sum(found) <= 4 * (memories * 6 * 3 * 4 + 1)
+    assert sum(found) <= 4 * (memories * batch * 3 * 4 + 1)
 
 
 @pytest.mark.parametrize("rule", ["replace", "add"])

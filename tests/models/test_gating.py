@@ -45,6 +45,24 @@ def test_parts_of_a_wider_tensor_are_read_where_they_are():
     assert_same(gated(z, x, torch.eye(4, dtype=torch.float64)), functional.silu(z) * x, [wide])
 
 
+def test_inputs_may_lie_in_any_order():
+    """A gradient in the order of its input would be written to a copy."""
+    z = torch.randn(7, 2, 5, dtype=torch.float64).transpose(0, 1).requires_grad_()
+    x = torch.randn(2, 5, 7, dtype=torch.float64).transpose(1, 2).requires_grad_()
+    assert_same(gated(z, x, torch.eye(5, dtype=torch.float64)), functional.silu(z) * x, [z, x])
+    views = torch.randn(7, 2, 4, 3, dtype=torch.float64).permute(1, 0, 3, 2).requires_grad_()
+    opening = torch.randn(2, 3, 7, 4, dtype=torch.float64).transpose(1, 2).requires_grad_()
+    weights = torch.rand(3, 7, 2, dtype=torch.float64).permute(2, 1, 0).requires_grad_()
+    mixed = weights[..., None] * functional.silu(opening) * normed(views)
+    assert_same(opened(views, opening, weights, torch.eye(12, dtype=torch.float64)), mixed.flatten(2), [views, opening, weights])
+
+
+def test_autocast_leaves_float64_as_it_is():
+    z, x = (tensor.detach() for tensor in leaves(2, 9, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert gated(z, x, torch.eye(4)).dtype == torch.float64
+
+
 def test_a_frozen_layer_gets_no_gradient_and_the_others_theirs():
     z, x = leaves(2, 7, 3)
     out = torch.randn(6, 3, dtype=torch.float64)

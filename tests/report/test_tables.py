@@ -211,7 +211,7 @@ def test_growth_shows_exponents_crossovers_and_ratios():
     assert [rows[3][key] for key in ("of", "the first model takes less from length")] == ["memory", "at every length"]
 
 
-def test_rounds_agree_where_the_difference_holds_zero():
+def test_differences_of_rounds_that_hold_zero():
     said = {"spec": "wavestack", "measure": "time", "range": "all"}
     table = lengths.differences_table(
         [{**said, "value": -0.01, "low": -0.04, "high": 0.02}, {**said, "value": 0.1, "low": 0.05, "high": 0.15}]

@@ -168,6 +168,14 @@ def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
     assert finding["verdict"] == "refuted"
 
 
+def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    content["sweeps"].append({**content["sweeps"][0], "differences": []})
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    assert len(found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
+
+
 def test_two_lengths_do_not_decide(tmp_path):
     lengths(tmp_path, wavestack=1.0, transformer=1.5)
     content = read_json(tmp_path / "studies" / "lengths.json")

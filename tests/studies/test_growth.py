@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from wavestack.studies.growth import Exponent, crossover, difference, exponent, shape, upper_half
+from wavestack.studies.growth import crossover, difference, exponent, shape, upper_half
 
 LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192, 16384]
 
@@ -34,28 +34,29 @@ def test_an_exponent_by_hand():
     assert found.high - found.value == pytest.approx(12.7062 * (1 / 12) ** 0.5, rel=1e-4)
 
 
-def test_two_rounds_agree_as_often_as_the_interval_says():
-    """1,000 pairs of sweeps, the second one with twice the noise: 95% is 950, give or take 3 times 7."""
-    line = [1e-6 * length for length in LENGTHS]
-    pairs = [(exponent(noisy(line, 2 * seed)), exponent(noisy(line, 2 * seed + 1, 0.06))) for seed in range(1000)]
+@pytest.mark.parametrize("bend", [0, 1 / 16384])
+@pytest.mark.parametrize("steeper", [0, 0.05])
+def test_a_difference_of_rounds_is_found_as_often_as_the_interval_says(steeper, bend):
+    """1,000 pairs of sweeps, the second with twice the noise, of a line and of a curve that is none: 95% is 950, give or take 3 times 7."""
+    pairs = []
+    for seed in range(1000):
+        first = [1e-6 * length * (1 + bend * length) for length in LENGTHS]
+        second = [value * length**steeper for value, length in zip(first, LENGTHS, strict=True)]
+        pairs.append((noisy(first, 2 * seed, 0.01), noisy(second, 2 * seed + 1, 0.02)))
     found = [difference(*pair) for pair in pairs]
-    assert 929 <= sum(each.low <= 0 <= each.high for each in found) <= 971
-    assert all(each.value == second.value - first.value for each, (first, second) in zip(found, pairs, strict=True))
+    assert 929 <= sum(each.low <= steeper <= each.high for each in found) <= 971
+    assert steeper == 0 or sum(each.low > 0 for each in found) > 950
+    for each, (first, second) in zip(found, pairs, strict=True):
+        assert each.value == pytest.approx(exponent(second).value - exponent(first).value)
 
 
-def test_a_difference_by_hand():
-    """Errors of 0.3 and 0.4 are one of 0.5; of 5 and 5 lengths, 0.25^2 / (0.09^2 / 3 + 0.16^2 / 3) = 5.564 degrees of freedom, t 2.4941."""
-    t = 3.182446  # of 3 degrees
-    first, second = Exponent(1.0, 1 - 0.3 * t, 1 + 0.3 * t, (1, 2, 4, 8, 16)), Exponent(1.2, 1.2 - 0.4 * t, 1.2 + 0.4 * t, (1, 2, 4, 8, 16))
-    found = difference(first, second)
-    assert found.value == pytest.approx(0.2)
-    assert found.high - found.value == pytest.approx(2.4941 * 0.5, rel=1e-3)
-    assert found.value - found.low == pytest.approx(found.high - found.value)
-
-
-def test_points_on_a_line_differ_by_what_they_differ():
-    exact = [Exponent(value, value, value, (1, 2, 4)) for value in (1.0, 1.5)]
-    assert difference(*exact).low == difference(*exact).high == 0.5
+def test_a_difference_is_of_the_lengths_that_both_have():
+    curve = {length: length * (1 + length / 4096) for length in LENGTHS}
+    found = difference(curve, {length: 2 * value for length, value in curve.items() if length < 8192})
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert found.lengths == (128, 256, 512, 1024, 2048, 4096)
+    assert difference(curve, {128: 1.0, 256: 2.0}) is None
+    assert difference({}, curve) is None
 
 
 def test_two_points_have_no_exponent():

@@ -15,6 +15,7 @@ from torch.nn import functional
 CHUNK = 64  # positions
 TOGETHER = 32  # chunks of a sequence each that are worked on at a time on the CPU
 ABREAST = 4  # sequences, at least, whose chunks they are, where there are as many
+FEW = 8  # chunks: of shorter parts the first memory that is found is not kept, since it is an argument; a longer part's would be copied
 GROUP = 16  # chunks that a GPU works through in turn, in all groups at once
 SHORTEST = 1e-12  # addresses that are shorter have no direction
 
@@ -54,8 +55,8 @@ class _Recall(torch.autograd.Function):
     The keys of a chunk are the first C of its N rows, and its queries the last C. With two addresses N is 2C. With one it is C + 1: what a
     position asks with, the next one writes under, and one product has what all keys and queries have in common.
 
-    Kept for backward: the arguments, what was written, and the memory that each chunk found, but for the first, which is an argument. The
-    rest is made again.
+    Kept for backward: the arguments, what was written, and the memory that each chunk found, but for the first of a short part, which is
+    an argument. The rest is made again.
     """
 
     @staticmethod
@@ -77,7 +78,7 @@ class _Recall(torch.autograd.Function):
                 said = y[rows, part]
                 heard, found = _recall(chunks, values, memories, written)
                 torch.addcmul(_in_order(heard, len(said), heads)[:, : said.shape[1]], v[rows, part], own[:, None], out=said)
-                kept += [written, memories[1:].clone() if part.start == 0 else memories]
+                kept += [written, memories[1:].clone() if part.start == 0 and len(memories) <= FEW else memories]
             after[rows] = found.unflatten(0, (-1, heads))
         ctx.save_for_backward(addresses, v, log_decay, rate, own, late, memory, *kept)
         ctx.replace = replace
@@ -97,7 +98,7 @@ class _Recall(torch.autograd.Function):
             d_found, d_key = d_after[rows].flatten(0, 1), d_late[rows]
             for part in reversed(parts):
                 memories, written = kept.pop(), kept.pop()
-                if part.start == 0:
+                if len(memories) < len(written):
                     memories = torch.cat([memory[rows].flatten(0, 1)[None], memories])
                 directions, lengths = _directions(addresses[rows], late[rows], part)
                 addressed, values = _rows(directions, chunk), _chunked(v[rows, part], chunk)
@@ -128,7 +129,7 @@ def _together(batch: int, length: int, heads: int, chunk: int, device: str) -> l
     chunks, rows = -(-length // chunk), batch
     together = chunks
     if device == "cpu":
-        rows = min(batch, -(-max(ABREAST, TOGETHER // chunks) // heads))
+        rows = min(batch, max(-(-ABREAST // heads), TOGETHER // (chunks * heads)))
         together = min(chunks, max(1, TOGETHER // (rows * heads)))
     parts = [slice(start * chunk, min((start + together) * chunk, length)) for start in range(0, chunks, together)]
     return [(slice(start, min(start + rows, batch)), parts) for start in range(0, batch, rows)]

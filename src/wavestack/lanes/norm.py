@@ -61,7 +61,8 @@ def inverse_rms(x: Tensor) -> Tensor:
 
 def by_tokens(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """Some tokens at a time of tensors of B x S x ...: of the inputs in float32 (or float64, if they are), of the outputs as views."""
-    rows, out = ([tensor.flatten(0, 1) for tensor in tensors] for tensors in (inputs, outputs))
+    rows = [tensor.flatten(0, 1) for tensor in inputs]
+    out = [tensor.view(tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]) for tensor in outputs]  # which never copies
     dtype = torch.promote_types(rows[0].dtype, torch.float32)
     step = TOKENS if rows[0].device.type == "cpu" else max(1, len(rows[0]))
     for start in range(0, len(rows[0]), step):

@@ -40,7 +40,8 @@ def gated(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
 def _as_multiplied(weight: Tensor, x: Tensor) -> Tensor:
     """A layer's weight in the precision that its product with something like x is computed in."""
     device = x.device.type
-    return weight.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype)
+    lowered = torch.is_autocast_enabled(device) and x.dtype != torch.float64  # which autocast leaves as it is
+    return weight.to(torch.get_autocast_dtype(device) if lowered else x.dtype)
 
 
 class _Gated(torch.autograd.Function):
@@ -58,7 +59,7 @@ class _Gated(torch.autograd.Function):
     def backward(ctx, d_said: Tensor):
         z, x, out = ctx.saved_tensors
         dy = d_said @ out
-        y, dz, dx = torch.empty_like(dy), torch.empty_like(z), torch.empty_like(x)
+        y, dz, dx = (torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (dy, z, x))
         for (opening, part, d), (passed, dopening, dpart) in by_tokens([z, x, dy], [y, dz, dx]):
             through = functional.silu(opening)
             passed.copy_(through * part)
@@ -83,7 +84,7 @@ class _Opened(torch.autograd.Function):
         """With r the scale of the norm, d(view) = r w (t - view r^2 mean(t view)) for the gradient t of what is weighed."""
         views, z, weights, out = ctx.saved_tensors
         dy = (d_said @ out).view(views.shape)
-        y, dviews, dz, dweights = torch.empty_like(dy), torch.empty_like(views), torch.empty_like(z), torch.empty_like(weights)
+        y, dviews, dz, dweights = (torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (dy, views, z, weights))
         parts = by_tokens([views, z, weights[..., None], dy], [y, dviews, dz, dweights[..., None]])
         for (view, opening, weight, d), (passed, dview, dopening, dweight) in parts:
             scale, through = inverse_rms(view), functional.silu(opening)

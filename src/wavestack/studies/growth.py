@@ -38,33 +38,17 @@ def exponent(points: Mapping[int, float], level: float = LEVEL) -> Exponent | No
     slope, intercept = map(float, numpy.polyfit(x, y, 1))
     freedom = len(lengths) - 2
     error = float(numpy.sqrt(((y - slope * x - intercept) ** 2).sum() / freedom / ((x - x.mean()) ** 2).sum()))
-    reach = _reach(level, freedom) * error
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Exponent(slope, slope - reach, slope + reach, tuple(lengths))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Of one exponent that was measured twice, the second less the first; they agree where the interval holds zero."""
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Exponent | None:
+    """What was measured twice has the same exponent, but for noise, where this interval holds zero: the second's less the first's.
 
-    value: float
-    low: float
-    high: float
-
-
-def difference(first: Exponent, second: Exponent) -> Difference:
-    """With Welch's interval: the two may vary about their lines by different amounts, and be of different lengths."""
-    degrees = [len(found.lengths) - 2 for found in (first, second)]
-    squares = [((found.high - found.value) / _reach(LEVEL, freedom)) ** 2 for found, freedom in zip((first, second), degrees, strict=True)]
-    value, square = second.value - first.value, sum(squares)
-    if square == 0:  # points that lie on a line to the last bit
-        return Difference(value, value, value)
-    reach = _reach(LEVEL, square**2 / sum(s**2 / freedom for s, freedom in zip(squares, degrees, strict=True))) * square**0.5
-    return Difference(value, value - reach, value + reach)
-
-
-def _reach(level: float, freedom: float) -> float:
-    """Of an interval, in standard errors."""
-    return float(stats.t.ppf((1 + level) / 2, freedom))
+    It is the slope of their ratio, over the lengths that both have. How far the curve is from a power law is in both and cancels, so that
+    the interval holds noise alone.
+    """
+    return exponent({length: second[length] / first[length] for length in first.keys() & second.keys() if first[length] > 0})
 
 
 def upper_half(lengths: Collection[int]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.params import Parameters
 from wavestack.schema import Sweep
-from wavestack.studies.growth import Exponent, Ratio, crossover, difference, exponent, shape, upper_half
+from wavestack.studies.growth import Ratio, crossover, difference, exponent, shape, upper_half
 
 COLUMNS = (
     "sweep",
@@ -52,7 +52,7 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     by_name = {sweep["name"]: sweep for sweep in sweeps}
     for asked in study.sweeps:
         if asked.round > 1:
-            by_name[asked.name]["differences"] = _differences(by_name[asked.first_round]["fits"], by_name[asked.name]["fits"])
+            by_name[asked.name]["differences"] = _differences(by_name[asked.first_round], by_name[asked.name])
     result = {"threads": study.threads, "sweeps": sweeps}
     write_json(reports / "studies" / "lengths.json", result)
     write_csv(reports / "studies" / "lengths.csv", [row for sweep in sweeps for row in sweep["rows"]], COLUMNS)
@@ -65,9 +65,7 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
         {column: {**point["models"][spec], **point, "spec": spec}.get(column) for column in COLUMNS} for point in points for spec in specs
     ]
     ratios = [{"spec": spec, "length": point["length"], **found} for point in points for spec, found in point["ratios"].items()]
-    second = "state" if sweep.mode == "decode" else "memory"  # a peak that has two copies of the past, one to start from each time
-    curves = {(spec, measure): _curve(rows, spec, MEASURES[measure]) for spec in specs for measure in ("time", second)}
-    ranges = {"all": 0.0, "upper half": upper_half(sweep.lengths), f"from {LONG:,}": LONG}  # of the sweep, whatever a model could not do
+    curves = _curves(rows)
     return {
         "name": sweep.name,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
@@ -77,8 +75,8 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
         "fits": [
             {"spec": spec, "measure": measure, "range": name, **(asdict(found) if found else NOTHING)}
             for (spec, measure), curve in curves.items()
-            for name, start in ranges.items()
-            for found in [exponent({length: value for length, value in curve.items() if length >= start})]
+            for name, start in _ranges(rows).items()
+            for found in [exponent(_from(start, curve))]
         ],
         "shapes": [
             {"spec": spec, "measure": measure, **asdict(found)}
@@ -86,24 +84,20 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
             for found in [shape(curve)]
             if found
         ],
-        "crossovers": _crossovers(rows, ratios, specs, second),
+        "crossovers": _crossovers(rows, ratios, specs),
     }
 
 
-def _differences(first: Sequence[Row], second: Sequence[Row]) -> list[dict[str, Any]]:
-    """Of the exponents that both rounds have."""
-    before = {(fit["spec"], fit["measure"], fit["range"]): fit for fit in first}
-    found = []
-    for fit in second:
-        key = {name: fit[name] for name in ("spec", "measure", "range")}
-        earlier, later = _exponent(before.get(tuple(key.values()), NOTHING)), _exponent(fit)
-        if earlier and later:
-            found.append({**key, **asdict(difference(earlier, later))})
-    return found
-
-
-def _exponent(fit: Row) -> Exponent | None:
-    return None if fit["value"] is None else Exponent(fit["value"], fit["low"], fit["high"], tuple(fit["lengths"]))
+def _differences(first: Row, second: Row) -> list[dict[str, Any]]:
+    """Of the exponents of two rounds of a sweep, where both have one."""
+    before = _curves(first["rows"])
+    return [
+        {"spec": spec, "measure": measure, "range": name, **asdict(found)}
+        for (spec, measure), curve in _curves(second["rows"]).items()
+        for name, start in _ranges(second["rows"]).items()
+        for found in [difference(_from(start, before.get((spec, measure), {})), _from(start, curve))]
+        if found
+    ]
 
 
 def seconds(row: Row) -> float:
@@ -111,8 +105,28 @@ def seconds(row: Row) -> float:
     return row["batch"] / row["tokens_per_second"] if row["mode"] == "decode" else row["seconds_median"] / row["batch"]
 
 
-def _curve(rows: Sequence[Row], spec: str, of: Callable[[Row], float]) -> dict[int, float]:
-    return {row["length"]: of(row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
+def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, float]]:
+    """Of each model (in the order of the rows) each measure, against the length."""
+    measures = ("time", _second(rows))
+    return {(spec, measure): _curve(rows, spec, measure) for spec in dict.fromkeys(row["spec"] for row in rows) for measure in measures}
+
+
+def _curve(rows: Sequence[Row], spec: str, measure: str) -> dict[int, float]:
+    return {row["length"]: MEASURES[measure](row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
+
+
+def _second(rows: Sequence[Row]) -> str:
+    """What is measured besides time: a peak in decoding has two copies of the past, one to start from each time."""
+    return "state" if rows[0]["mode"] == "decode" else "memory"
+
+
+def _ranges(rows: Sequence[Row]) -> dict[str, float]:
+    """Where each begins; of the sweep, whatever a model could not do."""
+    return {"all": 0, "upper half": upper_half({row["length"] for row in rows}), f"from {LONG:,}": LONG}
+
+
+def _from(start: float, curve: Mapping[int, float]) -> dict[int, float]:
+    return {length: value for length, value in curve.items() if length >= start}
 
 
 MEASURES: dict[str, Callable[[Row], float]] = {
@@ -123,14 +137,14 @@ MEASURES: dict[str, Callable[[Row], float]] = {
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "lengths": []}
 
 
-def _crossovers(rows: Sequence[Row], ratios: Sequence[Row], specs: Sequence[str], second: str) -> list[dict[str, Any]]:
+def _crossovers(rows: Sequence[Row], ratios: Sequence[Row], specs: Sequence[str]) -> list[dict[str, Any]]:
     """From which length on the model that is named first takes less time, or less of the second measure, than each other one."""
-    ours, found = specs[0], []
+    ours, second, found = specs[0], _second(rows), []
     for theirs in specs[1:]:
         times: dict[int, Ratio] = {
             row["length"]: (row["ratio"], row["low"], row["high"]) for row in ratios if (row["spec"], row["than"]) == (theirs, ours)
         }
-        own, their = (_curve(rows, spec, MEASURES[second]) for spec in (ours, theirs))
+        own, their = (_curve(rows, spec, second) for spec in (ours, theirs))
         both = [length for length in own if their.get(length) and own[length] > 0]
         taken: dict[int, Ratio] = {length: (their[length] / own[length], None, None) for length in both}
         for measure, pairs in (("time", times), (second, taken)):

@@ -53,7 +53,10 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     if content["fits"]:
         blocks.append(Block(growth, growth_table(content, specs), (), f"{title}: growth"))
     if "differences" in content:
-        again = f"The exponents of round {sweep.round} less those of the first one, with 95% intervals: the two agree where they hold zero."
+        again = (
+            f"The exponents of round {sweep.round} less those of the first one, with 95% intervals for the noise of both: "
+            "where nothing but noise differs, 19 in 20 hold zero."
+        )
         blocks.append(Block(again, differences_table(content["differences"]), (), f"{title}: against the first round"))
     return blocks
 
@@ -215,15 +218,15 @@ def differences_table(differences: Iterable[Content]) -> Table:
     """Exponents of one round less those of another, one a row."""
     rows = []
     for found in differences:
-        agree = found["low"] <= 0 <= found["high"]
-        cells = (found["spec"], found["measure"], found["range"], _exponent(found), "yes" if agree else "no")
+        holds = found["low"] <= 0 <= found["high"]
+        cells = (found["spec"], found["measure"], found["range"], _exponent(found), "yes" if holds else "no")
         rows.append(Row(cells, "", found["spec"]))
     columns = (
         Column("model", numeric=False),
         Column("of", numeric=False),
         Column("lengths", numeric=False),
         Column("exponent", "difference"),
-        Column("agree", numeric=False),
+        Column("holds zero", numeric=False),
     )
     return Table(columns, tuple(rows))
 

@@ -63,7 +63,9 @@ def test_solving_leaves_the_random_state_alone(wavestack, budget):
     assert torch.rand(1) == first
 
 
-@pytest.mark.parametrize("profile", ["quick", "smoke", "findings", "findings-cpu", "hybrids-cpu", "published"])
+@pytest.mark.parametrize(
+    "profile", ["quick", "smoke", "findings", "findings-cpu", "hybrids-cpu", "controls-cpu", "baseline-cpu", "published"]
+)
 def test_every_run_of_every_profile_can_be_built(profile):
     from wavestack.studies.ledger import ledger_rows
 

@@ -44,6 +44,28 @@ def test_learning_rate_by_hand():
     assert rates[10] == pytest.approx(0.1)
 
 
+def test_a_transposed_parameter_is_stepped_by_its_own_moments(architecture):
+    model = architecture.build()
+    assert adamw(model, TRAINING).param_groups[0]["fused"]
+    layer = model.blocks[0].mlp.up
+    layer.weight = torch.nn.Parameter(layer.weight.detach().T.contiguous().T)
+    optimizer = adamw(model, TRAINING)
+    layer.weight.grad = torch.ones(layer.weight.shape)
+    generator = torch.Generator().manual_seed(0)
+    moments = {
+        name: torch.rand(layer.weight.shape, generator=generator) for name in ("exp_avg", "exp_avg_sq")
+    }  # contiguous, as from a file
+    optimizer.state[layer.weight] = {"step": torch.tensor(3.0), **{name: moment.clone() for name, moment in moments.items()}}
+    before = layer.weight.detach().clone()
+    optimizer.step()
+    betas, rate = TRAINING.betas, TRAINING.learning_rate
+    mean, square = (beta * moment + (1 - beta) for beta, moment in zip(betas, moments.values(), strict=True))
+    expected = before * (1 - rate * TRAINING.weight_decay) - rate * mean / (1 - betas[0] ** 4) / (
+        (square / (1 - betas[1] ** 4)).sqrt() + 1e-8
+    )
+    torch.testing.assert_close(layer.weight.detach(), expected)
+
+
 def test_decay_is_on_matrices_only(architecture):
     model = architecture.build()
     model.add_lane("recall", features=4)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
         ("findings-cpu", "complementarity"),
         ("findings-cpu", "sizes"),
         ("hybrids-cpu", "comparison"),
+        ("baseline-cpu", "comparison"),
         ("gpu", "audit"),
         ("gpu", "lengths"),
     ],

@@ -1,0 +1,296 @@
+"""Numbers in the sentences of README.md and reports/README.md: each is made again from the artefact that it is of, and must stand there."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+import pandas
+import pytest
+
+from wavestack.artifacts import read_json
+
+REPORTS = Path("reports")
+CPU = REPORTS / "findings-cpu"
+STORIES, CODE, WIKIPEDIA = "tinystories-excerpt", "python-functions", "wikitext-2"
+CONVOLUTION = "transformer-convolution"
+FEW = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def plain(page: str) -> str:
+    return " ".join(Path(page).read_text(encoding="utf-8").split())
+
+
+README, BEHIND = plain("README.md"), plain("reports/README.md")
+
+
+def readme_says(sentence: str) -> None:
+    assert sentence in README, f"README.md does not say: {sentence}"
+
+
+def behind_it_says(sentence: str) -> None:
+    assert sentence in BEHIND, f"reports/README.md does not say: {sentence}"
+
+
+def study(name: str, profile: str = "findings-cpu"):
+    return read_json(REPORTS / profile / "studies" / f"{name}.json")
+
+
+def perplexity(rows, **wanted) -> float:
+    """Of the only row that has these values, from its nats; of a mean row, from the mean of nats."""
+    (found,) = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return math.exp(found["nats_per_token"])
+
+
+def part(share: float, of: int) -> str:
+    """A share in words, to the nearest eighth or tenth."""
+    return f"{FEW[round(share * of)]} {'eighths' if of == 8 else 'tenths'}"
+
+
+def slices(corpus: str, kind: str, against: str) -> pandas.DataFrame:
+    """What the comparison's models lose in each slice: tokens, and how many nats a token the other one loses more than WaveStack."""
+    rows = pandas.DataFrame(study("comparison")["slices"])
+    rows = rows[(rows.corpus == corpus) & (rows.kind == kind)]
+    of = {spec: rows[rows.spec == spec].set_index("least") for spec in ("wavestack", against)}
+    return pandas.DataFrame({"tokens": of["wavestack"].tokens, "lead": of[against].nats_per_token - of["wavestack"].nats_per_token})
+
+
+def lead(rows: pandas.DataFrame) -> float:
+    """Nats a token over some slices."""
+    return float((rows.lead * rows.tokens).sum() / rows.tokens.sum())
+
+
+def test_seeds_of_the_plain_transformer_that_hardly_copy_on_code():
+    nats = [row["nats_per_token"] for row in study("comparison")["rows"] if (row["corpus"], row["spec"]) == (CODE, "transformer")]
+    slow = [value for value in nats if value > min(nats) + 0.2]  # the others are 0.02 nats apart
+    readme_says(f"{FEW[len(slow)]} of its {FEW[len(nats)]} seeds on code hardly learn to copy")
+    behind_it_says(f"{FEW[len(slow)].title()} of {FEW[len(nats)]} hardly copy by the last token, the other {FEW[len(nats) - len(slow)]} do")
+
+
+def test_a_wavestack_without_lanes_against_the_plain_transformer():
+    none = perplexity(study("ablation")["rows"], corpus=STORIES, variant="lanes=none,tuned", seed=0)
+    theirs = perplexity(study("sizes")["rows"], spec="transformer", budget="small", training_tokens=1_802_240)
+    readme_says(f"({none:.1f} against {theirs:.1f}, one seed)")
+    behind_it_says(f"has a perplexity of {none:.1f}, and the plain transformer {theirs:.1f} (seed 0)")
+
+
+def test_where_the_lead_lies_on_english():
+    rows = {(corpus, spec): slices(corpus, "back", spec) for corpus in (STORIES, WIKIPEDIA) for spec in (CONVOLUTION, "transformer")}
+    new = {key: lead(found.loc[[0]]) for key, found in rows.items()}  # slice 0: the pair did not stand earlier
+    repeated = {key: 1 - new[key] * found.tokens[0] / (found.lead * found.tokens).sum() for key, found in rows.items()}
+    share = {part(repeated[corpus, CONVOLUTION], 8) for corpus in (STORIES, WIKIPEDIA)}
+    assert share == {"seven eighths"}
+    readme_says("On English, seven eighths of the lead are where a pair of tokens stood earlier")
+    behind_it_says("Seven eighths of it, on stories and on Wikipedia, against the transformer with the convolution")
+    assert {round(5 * (1 - found.tokens[0] / found.tokens.sum())) for found in rows.values()} == {1}  # "the fifth of all tokens"
+    left = sorted(new[corpus, CONVOLUTION] for corpus in (STORIES, WIKIPEDIA))
+    behind_it_says(f"where the pair is new, {left[0]:.2f} to {left[1]:.2f} nats are left")
+    behind_it_says(f"(Against the plain one on stories {repeated[STORIES, 'transformer']:.0%}, and {new[STORIES, 'transformer']:.2f}.)")
+
+
+def test_the_lead_on_code_falls_in_training_and_along_the_context():
+    curves = {
+        spec: pandas.concat([pandas.read_csv(path) for path in (CPU / "runs" / CODE / spec / "small/tuned").glob("seed*/curve.csv")])
+        for spec in ("wavestack", CONVOLUTION)
+    }
+    of = {spec: curve.dropna(subset="valid_nats").groupby("step").valid_nats.mean() for spec, curve in curves.items()}
+    gap = of[CONVOLUTION] - of["wavestack"]
+    largest, half, end = gap.idxmax(), gap.index.max() / 2, gap[gap.index > 0.75 * gap.index.max()].mean()
+    far = lead(slices(CODE, "seen", CONVOLUTION).loc[128:])
+    readme_says(f"from {gap[largest]:.2f} to {end:.2f} nats a token, and is {far:.2f} with 128 tokens of context or more")
+    behind_it_says(
+        f"from {gap[largest]:.2f} nats a token after {largest} of {gap.index.max():,} steps "
+        f"to {gap[gap.index > half].iloc[0]:.2f} past the half and {end:.2f} in the last quarter"
+    )
+    back = slices(CODE, "back", CONVOLUTION)
+    assert (back.lead.loc[:8] > 0).all()
+    assert (back.lead.loc[16:] < 0).all()
+    assert lead(back.loc[1:]) < 0
+    behind_it_says(
+        "better where a pair is new or stood at most 15 positions back, worse where it stood further back, and worse at repeated pairs"
+    )
+
+
+def percents(against: str) -> dict[str, list[float]]:
+    """By how much WaveStack's perplexity is lower at each size, from the fewest tokens to the most."""
+    rows = pandas.DataFrame(row for row in study("sizes")["equal_size"] if row["against"] == against).sort_values("tokens")
+    return {budget: (-rows[rows.budget == budget].perplexity_percent).tolist() for budget in ("shallow", "small", "wide")}
+
+
+def test_the_lead_at_other_sizes():
+    ours, plain_ones = percents(CONVOLUTION), percents("transformer")
+    everything = [percent for found in (ours, plain_ones) for row in found.values() for percent in row]
+    assert len(everything) == 24
+    assert min(everything) > 0
+    fewest = [row[0] for found in (ours, plain_ones) for row in found.values()]
+    behind_it_says(f"in all 24 comparisons: by {min(fewest):.0f} to {max(fewest):.0f}% after 0.45 million tokens")
+    last, others = ([row[-1] for row in found.values()] for found in (ours, plain_ones))
+    behind_it_says(f"by {last[0]:.1f}, {last[1]:.1f} and {last[2]:.0f}% against the transformer with the convolution")
+    behind_it_says(f"by {others[0]:.0f}, {others[1]:.0f} and {others[2]:.0f}% against the plain one")
+    falling = {budget for budget, row in ours.items() if all(later < before + 1 for before, later in pairwise(row))}
+    assert falling == {"shallow", "small"}
+    readme_says("At two of three sizes its lead falls with more training tokens (stories, one seed).")
+    behind_it_says(f"({', '.join(f'{value:.0f}' for value in ours['small'][:3])}, {last[1]:.1f}% at 180,000 parameters)")
+    behind_it_says(f"not at the largest ({', '.join(f'{value:.0f}' for value in ours['wide'])}%)")
+    flops = pandas.DataFrame(study("sizes")["equal_flops"]).set_index("against")
+    found = {spec: (-flops.perplexity_percent[spec]).tolist() for spec in (CONVOLUTION, "transformer")}
+    most, fewest_flops = max(found[CONVOLUTION][1:]), flops.training_flops.min() / 1e12
+    behind_it_says(
+        f"by {min(found[CONVOLUTION]):.1f} to {most:.0f}% ({found[CONVOLUTION][0]:.0f}% at the fewest, {fewest_flops:.1f} x 10^12) "
+        f"and by {min(found['transformer']):.0f} to {max(found['transformer']):.0f}%"
+    )
+
+
+def test_the_transformer_with_the_convolution_is_ahead_at_equal_time():
+    rows = study("sizes")["rows"]
+
+    def ahead(spec: str, budget: str) -> float:
+        theirs = perplexity(rows, spec=spec, budget=budget, training_tokens=3_604_480)
+        return 100 * (1 - theirs / perplexity(rows, spec="wavestack", budget=budget, training_tokens=1_802_240))
+
+    found = [ahead(CONVOLUTION, budget) for budget in ("shallow", "small", "wide")]
+    readme_says(f"is ahead by {min(found):.0f} to {max(found):.0f}%")
+    behind_it_says(f"is ahead of WaveStack at all three sizes, by {min(found):.0f} to {max(found):.0f}% of perplexity")
+    plain_ones = [ahead("transformer", budget) for budget in ("shallow", "small", "wide")]
+    assert sum(value > 2 for value in plain_ones) == 2
+    assert min(plain_ones) > -1
+    behind_it_says("the plain one is ahead at two of them, and level at the third")
+
+
+def test_flops_a_token():
+    flops = {row["spec"]: row["flops_per_token"] for row in study("sizes")["costs"] if row["budget"] == "small"}
+    more = f"{flops['wavestack'] / flops[CONVOLUTION] - 1:.0%}"
+    readme_says(f"WaveStack counts {more} more FLOPs a token")
+    behind_it_says(f"WaveStack counts {more} more FLOPs a token")
+
+
+def test_perplexity_of_a_word():
+    mean = {row["spec"]: row["word_perplexity"] for row in study("comparison")["means"] if row["corpus"] == WIKIPEDIA}
+    words = f"{mean['wavestack']:.0f} (WaveStack), {mean[CONVOLUTION]:.0f} (with the convolution), {mean['transformer']:.0f} (plain)"
+    behind_it_says(f"Perplexity of a word of WikiText-2: {words}.")
+
+
+def test_the_transformer_with_its_better_learning_rate_on_stories():
+    hybrids, chosen = study("comparison", "hybrids-cpu"), study("comparison")
+    mean = perplexity(hybrids["means"], spec="transformer", corpus=STORIES)
+    instead = perplexity(chosen["means"], spec="transformer", corpus=STORIES)
+    behind_it_says(f"With 0.004 its perplexity is {mean:.1f} instead of {instead:.1f} (six seeds, `hybrids-cpu/`)")
+    seeds = {row["seed"] for row in hybrids["rows"] if row["corpus"] == STORIES}
+
+    def nats(content, spec: str) -> float:
+        return fmean(
+            row["nats_per_token"] for row in content["rows"] if (row["corpus"], row["spec"]) == (STORIES, spec) and row["seed"] in seeds
+        )
+
+    ours = min(nats(chosen, "wavestack"), nats(hybrids, "wavestack"))
+    better = 100 * (1 - math.exp(ours - nats(hybrids, "transformer")))
+    readme_says(f"it is {better:.0f}% behind on stories")
+    behind_it_says(f"each with its better rate, by {better:.0f}%")
+
+
+def test_hybrids_with_attention():
+    study_of = study("comparison", "hybrids-cpu")
+    differences = [row for row in study_of["differences"] if row["spec"] == "wavestack" and "attention" in row["against"]]
+
+    def turned(percent: float) -> float:
+        return -100 * percent / (100 + percent)  # the hybrid's perplexity against WaveStack's
+
+    worse = [turned(row["perplexity_percent"]) for row in differences]
+    gains = [-turned(row["high_percent"]) for row in differences]
+    readme_says(f"{min(worse):.1f} to {max(worse):.1f}% worse; better by {min(gains):.0f} to {max(gains):.0f}% is not ruled out")
+    for row, value in zip(differences, worse, strict=True):
+        low, high = turned(row["high_percent"]), turned(row["low_percent"])
+        behind_it_says(f"{value:.1f}% higher ({low:.1f} to +{high:.1f})")
+
+
+def test_other_heads():
+    means = study("comparison", "baseline-cpu")["means"]
+    for corpus, name in ((CODE, "Python functions"), (STORIES, "TinyStories, an excerpt")):
+        cells = [f"{perplexity(means, corpus=corpus, spec=f'{CONVOLUTION}{heads}'):.1f}" for heads in ("-heads-16", "", "-heads-64")]
+        behind_it_says(f"| {name} | {' | '.join(cells)} |")
+    verdicts = {row["verdict"] for row in study("comparison", "baseline-cpu")["differences"]}
+    assert verdicts == {"no difference"}
+
+
+def test_what_the_ablation_says_in_sentences():
+    ablation = study("ablation")
+    shapley = {(row["corpus"], *row["lanes"]): row["nats_per_token"] for row in ablation["worths"] if row["of"] == "lane"}
+    total = {corpus: sum(value for key, value in shapley.items() if key[0] == corpus) for corpus in (STORIES, CODE)}
+    learned = {corpus: shapley[corpus, "recall"] + shapley[corpus, "lookup"] for corpus in total}
+    assert part(learned[CODE] / total[CODE], 10) == "nine tenths"
+    assert round(4 * learned[STORIES] / total[STORIES]) == 3
+    readme_says("The two learned lanes make up nine tenths of it on code, three quarters on stories")
+    behind_it_says(
+        f"{learned[STORIES]:.3f} of the {total[STORIES]:.3f} nats on stories and {learned[CODE]:.3f} of {total[CODE]:.3f} on code"
+    )
+    mean = {(row["corpus"], *row["lanes"]): f"{math.exp(row['nats_per_token']):.1f}" for row in ablation["means"]}
+    four = ("fourier", "lookup", "recall", "wavelet")
+    behind_it_says(f"All four together are best ({mean[STORIES, *four]} and {mean[CODE, *four]})")
+    readme_says(f"perplexity {mean[STORIES, 'lookup']} on stories and {mean[CODE, 'lookup']} on code")
+    behind_it_says(f"{mean[STORIES, 'lookup']} on stories, {mean[CODE, 'lookup']} on code")
+    alone = f"{mean[STORIES, 'wavelet']} against {mean[(STORIES,)]} on stories, {mean[CODE, 'wavelet']} against {mean[(CODE,)]} on code"
+    behind_it_says(f"wavelet is worse than no lane at all on either corpus (perplexity {alone})")
+    best_without = min(float(value) for key, value in mean.items() if key[0] == CODE and "recall" not in key)
+    behind_it_says(f"On code recall alone has {mean[CODE, 'recall']}, and no subset without it is better than {best_without:.1f}.")
+
+
+def test_larger_models_that_are_not_intervals():
+    flattened = {
+        (name, corpus): f"{read_json(path)['perplexity']:.1f}"
+        for name in ("wavestack", "transformer", CONVOLUTION)
+        for corpus in (WIKIPEDIA, STORIES, CODE)
+        for path in (REPORTS / f"flattened/runs/{corpus}/{name}/small/base/seed0/metrics.json",)
+    }
+    for corpus, name in ((WIKIPEDIA, "WikiText-2"), (STORIES, "TinyStories, an excerpt"), (CODE, "Python functions")):
+        cells = [flattened[spec, corpus] for spec in ("wavestack", "transformer", CONVOLUTION)]
+        behind_it_says(f"| {name} | {' | '.join(cells)} |")
+    runs = REPORTS / "gpu/runs" / STORIES
+    curves = {spec: pandas.read_csv(runs / spec / "deep/base/seed0/curve.csv").valid_nats for spec in ("wavestack", "transformer")}
+    lowest = {spec: float(curve.min()) for spec, curve in curves.items()}
+    behind_it_says(f"lowest at {lowest['wavestack']:.2f} nats and the transformer's at {lowest['transformer']:.2f}")
+    theirs, ours = (math.exp(lowest[spec]) for spec in ("transformer", "wavestack"))
+    readme_says(f"perplexity {theirs:.1f} against {ours:.1f} (23 million parameters")
+
+
+@pytest.fixture
+def sweeps() -> dict:
+    return {sweep["mode"]: sweep for sweep in study("lengths", "gpu")["sweeps"]}
+
+
+def test_long_sequences_on_a_gpu(sweeps):
+    training = sweeps["training"]
+    ratio = {row["length"]: row["ratio"] for row in training["ratios"]}  # the transformer's seconds over WaveStack's
+    times = [1 / row["tokens_per_second"] for row in training["rows"] if row["spec"] == "wavestack"]
+    assert max(times) / min(times) - 1 < 0.115
+    readme_says("the same time, within 11%")
+    assert 0.97 < ratio[16384] < 1.03
+    readme_says(f"{1 / ratio[1024]:.1f} times as fast at 1,024, level at 16,384, and {ratio[131072]:.1f} times slower at 131,072")
+    behind_it_says(f"({1 / ratio[1024]:.2f} times at 1,024, {1 / ratio[4096]:.2f} times at 4,096)")
+    behind_it_says(f"{ratio[65536]:.1f} and {ratio[131072]:.1f} times slower at 65,536 and 131,072")
+    memory = {(row["spec"], row["length"]): row["peak_bytes"] for row in training["rows"]}
+    more = fmean(memory["wavestack", length] / memory["transformer", length] - 1 for length in ratio)
+    readme_says(f"WaveStack took {more:.0%} more memory")
+    behind_it_says(f"WaveStack took {more:.0%} more memory")
+
+
+def test_decoding_on_a_gpu(sweeps):
+    decode = sweeps["decode"]
+    slower = {row["length"]: (1 / row["ratio"], 1 / row["high"], 1 / row["low"]) for row in decode["ratios"]}
+    near, far = (f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in slower.values())
+    behind_it_says(f"by calls side by side {near} and {far.replace(' (', ' times (')}")
+    state = {row["spec"]: row["state_bytes"] for row in decode["rows"] if row["length"] == 131072}
+    ours, theirs = state["wavestack"] / 2**20, state["transformer"] / 2**30
+    readme_says(f"state after 131,072 tokens is {ours:.1f} MiB, the transformer's {theirs:.0f} GiB")
+
+
+def test_the_published_comparison_at_its_own_size():
+    ladder = {row["mended"]: row for row in study("audit", "gpu")["rows"] if row["kind"] == "cumulative"}
+    first, equal = ladder["as published"], ladder["parameters"]
+    ours, theirs, mended = first["published_ours"], first["published_theirs"], equal["published_theirs"]
+    readme_says(f"the transformer's loss is reproduced ({theirs:.2f}), WaveStack's is not ({ours:.2f}, published 0.73)")
+    readme_says(
+        f"it has {first['our_parameters'] / 1e6:.0f} million parameters there, and the transformer {first['their_parameters'] / 1e6:.0f}"
+    )
+    readme_says(f"With as many the transformer has {mended:.2f}")
+    nats = f"{first['nats_ours']:.2f}, {first['nats_theirs']:.2f}, {equal['nats_theirs']:.2f}"
+    behind_it_says(f"In nats a token: {nats}.")

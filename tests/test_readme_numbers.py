@@ -277,7 +277,7 @@ def test_decoding_on_a_gpu(sweeps):
     decode = sweeps["decode"]
     slower = {row["length"]: (1 / row["ratio"], 1 / row["high"], 1 / row["low"]) for row in decode["ratios"]}
     near, far = (f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in slower.values())
-    behind_it_says(f"by calls side by side {near} and {far.replace(' (', ' times (')}")
+    behind_it_says(f"by pairs of calls {near} and {far.replace(' (', ' times (')}")
     state = {row["spec"]: row["state_bytes"] for row in decode["rows"] if row["length"] == 131072}
     ours, theirs = state["wavestack"] / 2**20, state["transformer"] / 2**30
     readme_says(f"state after 131,072 tokens is {ours:.1f} MiB, the transformer's {theirs:.0f} GiB")

@@ -33,7 +33,7 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
     Args:
         name: of the sweep.
         data: gets `length<length>.csv`, every timed call.
-        reports: gets `length<length>.json`: medians, and ratios of times from calls side by side.
+        reports: gets `length<length>.json`: medians, and ratios of times from calls of one turn.
 
     Raises:
         ValueError: there is no such sweep, or it has no such length.
@@ -149,8 +149,8 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         **{key: first.get(key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
         **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }
-    flops = result["flops"] or result["counted_flops"]
-    result["flops_per_second"] = flops / median if flops else None
+    # by the models' own formulas: PyTorch's counter takes causal attention for all of its matrix, and knows no Fourier transform
+    result["flops_per_second"] = result["flops"] / median if result["flops"] else None
     return result
 
 

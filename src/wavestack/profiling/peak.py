@@ -1,6 +1,7 @@
 """What the machine has to give: FLOPs a second of a large matrix product, and memory."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -30,10 +31,36 @@ def matrix_peak(device: str, precision: str, threads: int) -> float:
     return 2 * size**3 / median(seconds[1:])
 
 
-def available_memory() -> int | None:
-    """Bytes that a process may still take, where the system says so."""
+def available_memory(system: Path = Path("/")) -> int | None:
+    """Bytes that a process may still take, where the system says so: of the machine, and of the job or container that it is in.
+
+    Args:
+        system: where its `proc` and `sys` are.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = (system / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
         return None
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return min([machine, *_left_to_groups(system)])
+
+
+def _left_to_groups(system: Path) -> Iterator[int]:
+    """Bytes that each of this process's control groups may still take, beside what it keeps of files; of either version (cgroups(7))."""
+    root = system / "sys/fs/cgroup"
+    for line in (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, most, taken, files = root, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, most, taken, files = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top) or not (folder / taken).is_file():
+                break
+            limit = (folder / most).read_text().strip()
+            if limit != "max":
+                statistics = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                yield int(limit) - int((folder / taken).read_text()) + int(statistics.get(files, 0))

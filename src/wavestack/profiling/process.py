@@ -22,6 +22,7 @@ from wavestack.allocation import free_at_once, give_back, keep_freed_memory
 from wavestack.device import round_products
 from wavestack.models.language_model import LanguageModel
 from wavestack.profiling.accounting import account
+from wavestack.profiling.heap import Heap
 from wavestack.profiling.modes import Call, bytes_of, dropout_of, make
 from wavestack.provenance import peak_memory
 from wavestack.schema import Mode
@@ -54,8 +55,8 @@ class Request:
 def serve(request: Request) -> None:
     """Answer to what stands in the input until it ends.
 
-    Memory is kept during a call, as in a training, and given back after it, since the models that take turns need theirs. What a short call
-    would pay for finding caches and pages as another model left them, an untimed one pays before it.
+    Memory is kept during a call, as in a training, and given back after it, since the models that take turns need theirs; before the next
+    one it is there again. What a short call would pay for finding caches as another model left them, an untimed one pays before it.
     """
     keep_freed_memory()
     torch.set_num_threads(request.threads)
@@ -72,16 +73,19 @@ def serve(request: Request) -> None:
     for _ in range(WARM_UP):
         call.ready()
         took = _seconds(call.run, request.device)
+    heap = Heap()
+    heap.leave()  # the next model warms up
     total, non_embedding = model.parameter_counts()
     _answer({"status": "ok", "parameters": total, "non_embedding_parameters": non_embedding, "dropout": dropout_of(model)})
     for word in map(str.strip, sys.stdin):
         if word == "call":
+            heap.enter()
             if took < SHORT:
                 call.ready()
                 call.run()
             call.ready()
             took = _seconds(call.run, request.device)
-            give_back()
+            heap.leave()
             _answer({"seconds": took})
         elif word == "peak":
             _answer({"peak_bytes": _peak_of(call, request.device) - loaded, **_cost(request, model, call)})

@@ -37,16 +37,19 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     load = f"{sweep.tokens:,} tokens a batch" if sweep.tokens else f"{count(sweep.batch or 0, 'sequence')} a batch"
     load += f", round {sweep.round}" if sweep.round > 1 else ""
     where = f"{sweep.device}, {sweep.precision}{', compiled' if sweep.compile else ''}"
+    alone = sweep.device == "cuda"  # where models that wait would keep memory
     caption = (
-        f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models taking turns; "
-        "medians over all timed calls, whiskers are quartiles; peak memory is above that of the loaded model. Both axes are logarithmic; "
-        "lines are fitted power laws, a dotted line is where the first model overtakes another, a cross is a measurement that failed."
+        f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models "
+        f"{'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles; peak memory is above "
+        "that of the loaded model. Both axes are logarithmic; lines are fitted power laws, a dotted line is where the first model overtakes "
+        "another, a cross is a measurement that failed."
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths]
     growth = (
         "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths, over their "
         "upper half, and over those from 1,024 tokens on; which curve fits better, a straight line or one with a quadratic term, and by "
-        "how much of Akaike's criterion; and the ratio of times to the first model's, from calls side by side."
+        "how much of Akaike's criterion; and the ratio of times to the first model's, "
+        f"from calls {'of processes one after another' if alone else 'side by side'}."
     )
     title = f"{sweep.mode}, {where}, {load}"
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
@@ -181,7 +184,7 @@ def _unrest(around: Sequence[float] | None) -> list[str]:
     return [f"the matrix peak was {before} GFLOP/s before all calls and {after} after them, so that other work came or went"]
 
 
-def growth_table(content: Content, specs: Iterable[str]) -> Table:
+def growth_table(content: Content, specs: Sequence[str]) -> Table:
     """How time and memory grow, a model and a measure a row."""
     fits = {(fit["spec"], fit["measure"], fit["range"]): fit for fit in content["fits"]}
     shapes = {(found["spec"], found["measure"]): found for found in content["shapes"]}
@@ -198,7 +201,7 @@ def growth_table(content: Content, specs: Iterable[str]) -> Table:
             _exponent(fits.get((spec, measure, "from 1,024"))),
             MISSING if chosen is None else f"{chosen['chosen']}, by {number(chosen['advantage'], 1)}",
             _crossing(crossing),
-            _ratio(content["ratios"], spec) if measure == "time" else MISSING,
+            _ratio(content["ratios"], spec, specs[0]) if measure == "time" else MISSING,
         )
         rows.append(Row(cells, "", spec))
     columns = (
@@ -246,8 +249,9 @@ def _crossing(found: Content | None) -> str:
     return f"{number(found['length'], 0)} ({low} to {high})"
 
 
-def _ratio(ratios: Sequence[Any], spec: str) -> str:
-    of_it = [ratio for ratio in ratios if ratio["spec"] == spec]
+def _ratio(ratios: Sequence[Any], spec: str, than: str) -> str:
+    """At the longest length that both could do."""
+    of_it = [ratio for ratio in ratios if (ratio["spec"], ratio["than"]) == (spec, than)]
     if not of_it:
         return MISSING
     last = max(of_it, key=lambda ratio: ratio["length"])

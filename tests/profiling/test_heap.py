@@ -1,0 +1,55 @@
+"""Memory of a process that waits goes back to the system, and is there again, page for page, before the process goes on."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource
+import torch
+from wavestack.allocation import keep_freed_memory
+from wavestack.profiling.heap import Heap
+
+def taken():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS:")) // 1024  # MiB
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def call():
+    before = faults()
+    parts = [torch.ones(2**20) for _ in range(int(SIZE))]  # 4 MiB each
+    return faults() - before
+
+keep_freed_memory()
+heap = Heap()
+for _ in range(4):  # until it grows no more
+    again = call()
+print(again)
+warm = taken()
+heap.leave()
+print(warm - taken())
+if ENTER:
+    heap.enter()
+print(warm - taken())
+print(call())
+"""
+
+
+def run(size: int, enter: bool) -> list[int]:
+    program = PROGRAM.replace("SIZE", str(size)).replace("ENTER", str(enter))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heap is that of Linux")
+@pytest.mark.parametrize("size", [25, 560])  # 100 MiB, and more than the 2 GiB that a threshold of glibc can name
+def test_pages_are_given_back_and_made_again_before_a_call(size):
+    again, given, missing, after = run(size, enter=True)
+    pages = size * 1024  # of 4 KiB
+    assert again < 0.05 * pages
+    assert given > 3.5 * size
+    assert missing < 0.4 * size
+    assert after < 0.05 * pages
+    assert run(size, enter=False)[3] > 0.9 * pages

@@ -70,10 +70,10 @@ def serve(request: Request) -> None:
     _load_libraries(model, tokens)
     loaded = _restart_peak(request.device)
     call = make(request.mode, model, tokens, request.precision, request.compile)
+    heap = Heap()
     for _ in range(WARM_UP):
         call.ready()
         took = _seconds(call.run, request.device)
-    heap = Heap()
     heap.leave()  # the next model warms up
     total, non_embedding = model.parameter_counts()
     _answer({"status": "ok", "parameters": total, "non_embedding_parameters": non_embedding, "dropout": dropout_of(model)})

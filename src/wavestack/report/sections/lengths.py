@@ -41,8 +41,8 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     caption = (
         f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models "
         f"{'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles; peak memory is above "
-        "that of the loaded model. Both axes are logarithmic; lines are fitted power laws, a dotted line is where the first model overtakes "
-        "another, a cross is a measurement that failed."
+        "that of the loaded model. Both axes are logarithmic; lines are fitted power laws, a dotted line is where the first model "
+        "overtakes another, a cross is a measurement that failed."
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths]
     growth = (

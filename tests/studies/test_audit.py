@@ -1,7 +1,10 @@
 """The rungs of the audit, and what they say in two units."""
 
+import math
+
 import pandas
 import pytest
+from scipy import stats
 
 from wavestack.artifacts import write_json
 from wavestack.reading import load
@@ -61,6 +64,20 @@ def test_padding_that_is_scored_turns_the_order_round(tmp_path):
     assert [scale["published_gap"], scale["nats_gap"]] == pytest.approx([0.199, 0.199])
     table = pandas.read_csv(tmp_path / "studies" / "audit.csv")
     assert table["mended"].tolist()[:2] == ["as published", "padding-trained"]
+
+
+def test_the_published_unit_is_uncertain_over_batches_too(tmp_path):
+    """Seeds that agree, and three batches whose gaps are 0.1, 0.2 and 0.3: by hand, a standard error of 0.1 / sqrt(3) of their mean."""
+    parameters = load("params/smoke.yaml", [AUDIT.replace("{batch: 2, batches: 1}", "{batch: 1, batches: 3, padding: false, scale: 0.5}")])
+    for run in parameters.audit_runs():
+        replayed(tmp_path, run, 3.0, 0.1)
+        if run.spec == "reference":
+            path = tmp_path / "measures" / str(run) / "rows.parquet"
+            rows = pandas.read_parquet(path)
+            rows.assign(text_nats=rows["text_nats"] + 1.0 + rows["document"]).to_parquet(path)
+    first = write_audit(parameters, tmp_path, tmp_path)["rows"][0]
+    reach = 0.5 * stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
+    assert [first["published_low"], first["published_gap"], first["published_high"]] == pytest.approx([0.1 - reach, 0.1, 0.1 + reach])
 
 
 def test_a_rung_with_a_diverged_run_has_no_gap_and_a_reason(tmp_path):

@@ -61,7 +61,16 @@ def row_losses(
 
 
 def published_loss(losses: pandas.DataFrame, replay: Replay) -> float:
-    """The loss as it was published: a weight times the mean of the means of the first batches. A batch without a target is passed over.
+    """The loss as it was published: a weight times the mean of the means of the first batches.
+
+    Raises:
+        ValueError: no batch has a target.
+    """
+    return replay.scale * float(numpy.mean(batch_means(losses, replay)))
+
+
+def batch_means(losses: pandas.DataFrame, replay: Replay) -> list[float]:
+    """Nats a scored token of each of the first batches. A batch without a target is passed over.
 
     Raises:
         ValueError: no batch has a target.
@@ -78,7 +87,7 @@ def published_loss(losses: pandas.DataFrame, replay: Replay) -> float:
             means.append(nats / tokens)
     if not means:
         raise ValueError("no row has a token to be scored; score padding, or use other text")
-    return replay.scale * float(numpy.mean(means))
+    return means
 
 
 def replay_run(parameters: Parameters, run: Run, tokens: Path, trained: Path, data: Path, reports: Path) -> None:

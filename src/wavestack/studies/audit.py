@@ -15,8 +15,9 @@ import pandas
 
 from wavestack import statistics
 from wavestack.artifacts import read_json, write_csv, write_json
-from wavestack.evaluation.replay import published_loss
+from wavestack.evaluation.replay import batch_means, published_loss
 from wavestack.params import Parameters, Run, Rung
+from wavestack.schema import Replay
 from wavestack.statistics import SEEDS, Paired
 
 COLUMNS = (
@@ -71,7 +72,7 @@ def _row(rung: Rung, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Sc
         return row | {"reason": failed}
     published = [[published_loss(run.valid, rung.replay) for run in side] for side in (ours, theirs)]
     row |= dict(zip(("published_ours", "published_theirs"), map(fmean, published), strict=True))
-    row |= _gap("published", _alone(*published))
+    row |= _gap("published", _over_batches(ours, theirs, rung.replay) if len(seeds) > 1 else _alone(*published))
     if all(len(run.held_out) for run in (*ours, *theirs)):
         held_out = [fmean(published_loss(run.held_out, rung.replay) for run in side) for side in (ours, theirs)]
         row |= dict(zip(("held_out_ours", "held_out_theirs"), held_out, strict=True))
@@ -85,6 +86,12 @@ def _alone(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
     gaps = numpy.subtract(ours, theirs)
     deviation = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
     return Paired(float(gaps.mean()), tuple(map(float, gaps)), deviation, 0.0)
+
+
+def _over_batches(ours: Sequence[_Scored], theirs: Sequence[_Scored], replay: Replay) -> Paired:
+    """The published unit over seeds and other batches: each batch counts as much as another, however many tokens it has."""
+    first, second = (replay.scale * numpy.array([batch_means(run.valid, replay) for run in side]) for side in (ours, theirs))
+    return statistics.paired(first, second, numpy.ones(first.shape[1])) if first.shape[1] > 1 else _alone(first[:, 0], second[:, 0])
 
 
 def _over_rows(ours: Sequence[_Scored], theirs: Sequence[_Scored]) -> Paired:

@@ -119,7 +119,7 @@ def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, l
 
 
 def audited(results: Results, corpora: Iterable[str], limit: float) -> list[Evidence]:
-    """The first and the last rung of the audit: the claim under the protocol that it was made by, and with all its faults mended.
+    """The first and the last rung of the audit: the claim under the protocol that it was made by, and with all that was changed in it.
 
     Neither decides: on the first rung models of unequal size are compared, and on the last one intervals hold one by one.
     """
@@ -129,7 +129,7 @@ def audited(results: Results, corpora: Iterable[str], limit: float) -> list[Evid
         ladder = [row for row in content["rows"] if (row["corpus"], row["kind"]) == (corpus, "cumulative")] if content else []
         for row in ladder[:1] + ladder[1:][-1:]:
             published = row is ladder[0]
-            under = "the published protocol" if published else f"the published protocol with {len(ladder) - 1} faults mended"
+            under = "the published protocol" if published else f"the published protocol after {len(ladder) - 1} changes"
             sizes = f"{row['our_parameters']:,} against {row['their_parameters']:,} parameters"
             protocol = f"{corpus}: {row['ours']} against {row['theirs']} under {under}, {sizes}"
             unit = "published" if published else "nats"

@@ -91,11 +91,10 @@ def _alone(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
 def _over_batches(ours: Sequence[_Scored], theirs: Sequence[_Scored], replay: Replay) -> Paired:
     """The published unit over seeds and other batches: each batch counts as much as another, however many tokens it has."""
     first, second = (replay.scale * numpy.array([batch_means(run.valid, replay) for run in side]) for side in (ours, theirs))
-    return (
-        statistics.paired(first, second, numpy.ones(first.shape[1]))
-        if first.shape[1] > 1
-        else _alone(first[:, 0].tolist(), second[:, 0].tolist())
-    )
+    batches = first.shape[1]
+    if batches == 1:
+        return _alone(first[:, 0].tolist(), second[:, 0].tolist())
+    return statistics.paired(first, second, numpy.ones(batches))
 
 
 def _over_rows(ours: Sequence[_Scored], theirs: Sequence[_Scored]) -> Paired:

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
+import torch
+
+from wavestack.profiling.heap import BLOCK, Heap
 
 PROGRAM = """
 import resource
@@ -53,3 +57,15 @@ def test_pages_are_given_back_and_made_again_before_a_call(size):
     assert missing < 0.4 * size
     assert after < 0.05 * pages
     assert run(size, enter=False)[3] > 0.9 * pages
+
+
+def test_memory_that_comes_from_elsewhere_is_not_asked_for_without_end(monkeypatch):
+    """Where another allocator is at work, no block makes the heap grow."""
+    heap = Heap()
+    heap.end = 100 * BLOCK
+    monkeypatch.setattr("wavestack.profiling.heap._range", lambda: (0, 98 * BLOCK))
+    monkeypatch.setattr("wavestack.profiling.heap.ctypes.CDLL", lambda _: Mock())
+    empty = Mock(return_value=torch.zeros(2 * BLOCK, dtype=torch.uint8))
+    monkeypatch.setattr("wavestack.profiling.heap.torch.empty", empty)
+    heap.enter()
+    assert empty.call_count == 50  # of two blocks each, as many as the heap had

@@ -32,9 +32,11 @@ class Heap:
 
     def enter(self) -> None:
         """Have every page again that was there before it was left."""
-        held = []  # fill what is free, until the heap grows; all is freed again, and stays part of it
-        while (missing := self.end - _range()[1]) > 0:
+        start, _ = _range()
+        held, room = [], self.end - start  # fill what is free, until the heap grows; all is freed again, and stays part of it
+        while (missing := self.end - _range()[1]) > 0 and room > 0:  # more than fits in: another allocator, or mapped memory, gives it
             held.append(torch.empty(max(missing, BLOCK), dtype=torch.uint8))
+            room -= held[-1].nbytes
         start, end = _range()
         if end > start:  # what an older kernel refuses is paid for by the call
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), POPULATE_WRITE)

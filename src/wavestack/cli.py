@@ -424,7 +424,7 @@ def study(
             partial(write_complementarity, data=data),
             _of_runs(reports, parameters.complementarity_runs(), "complementarity.json"),
         ),
-        "sizes": (write_sizes, _of_runs(reports, parameters.sizes_runs(), "metrics.json")),
+        "sizes": (partial(write_sizes, data=data), _of_runs(reports, parameters.sizes_runs(), "metrics.json")),
         "lengths": (write_lengths, []),
     }
     known = [*parameters.studies, "test"]  # of the comparison's runs

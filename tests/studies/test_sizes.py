@@ -3,8 +3,9 @@
 from math import exp, log
 
 import pytest
+from written import result
 
-from wavestack.artifacts import read_json, write_json
+from wavestack.artifacts import read_json
 from wavestack.reading import load
 from wavestack.studies.sizes import STEP, at_equal_flops, write_sizes
 
@@ -38,24 +39,43 @@ def nats(run, tokens):
 def write_results(parameters, reports, diverged=()):
     for run in parameters.sizes_runs():
         tokens = parameters.budget(run).tokens
-        status = "diverged" if str(run) in diverged else "ok"
-        metrics = {"status": status, "training_tokens": tokens, "nats_per_token": None if status == "diverged" else nats(run, tokens)}
-        write_json(reports / "runs" / str(run) / "metrics.json", metrics)
-        write_json(reports / "runs" / str(run) / "train.timing.json", {"training": {"seconds": 1.0, "tokens_per_second": 1.0}})
+        result(reports, run, nats(run, tokens), tokens=tokens, status="diverged" if str(run) in diverged else "ok")
+
+
+def sized(parameters, reports):
+    return write_sizes(parameters, reports, reports)
 
 
 def test_who_leads_at_equal_size(parameters, tmp_path):
     write_results(parameters, tmp_path)
-    found = write_sizes(parameters, tmp_path)["equal_size"]
+    found = sized(parameters, tmp_path)["equal_size"]
     assert [(row["budget"], row["tokens"]) for row in found] == [("tiny", 10_240), ("tiny", 20_480), ("large", 10_240), ("large", 20_480)]
     assert found[2]["nats"] == pytest.approx([-0.3, -0.31])
     assert found[2]["perplexity_percent"] == pytest.approx(100 * (exp(-0.305) - 1))
+    assert {(row["low_percent"], row["high_percent"]) for row in found} == {(None, None)}  # of two seeds
     assert found == read_json(tmp_path / "studies" / "sizes.json")["equal_size"]
+
+
+def test_three_seeds_have_an_interval_of_their_own(tmp_path):
+    """Differences of 0.30, 0.31 and 0.32 that all documents share: Student's 4.303 of 2 degrees of freedom times 0.01 / sqrt(3)."""
+    parameters = load("params/smoke.yaml", [*SIZES, "studies.sizes.seeds=[0, 1, 2]"])
+    write_results(parameters, tmp_path)
+    last = sized(parameters, tmp_path)["equal_size"][-1]
+    reach = 4.302653 * 0.01 / 3**0.5
+    assert [last["low_percent"], last["high_percent"]] == pytest.approx([100 * (exp(-0.31 + side * reach) - 1) for side in (-1, 1)])
+
+
+def test_unequal_budgets_are_refused(parameters, tmp_path):
+    write_results(parameters, tmp_path)
+    run = next(run for run in parameters.sizes_runs() if (run.spec, run.budget) == ("transformer", "large"))
+    result(tmp_path, run, 5.0, parameters=57_000, tokens=parameters.budget(run).tokens)
+    with pytest.raises(ValueError, match=r"transformer/.* has 57,000 parameters and wavestack/.* 56,000; runs of unequal budgets"):
+        sized(parameters, tmp_path)
 
 
 def test_a_diverged_run_has_no_difference_and_is_on_no_curve(parameters, tmp_path):
     write_results(parameters, tmp_path, diverged=["pydocs/transformer/large/tokens=20480/seed1"])
-    found = write_sizes(parameters, tmp_path)
+    found = sized(parameters, tmp_path)
     assert [row["nats"] is None for row in found["equal_size"]] == [False, False, False, True]
     assert all(row["theirs"] > 4 for row in found["equal_flops"])
 
@@ -63,7 +83,7 @@ def test_a_diverged_run_has_no_difference_and_is_on_no_curve(parameters, tmp_pat
 def test_flops_of_training_are_three_forward_passes_of_every_token(parameters, tmp_path):
     """The transformer's, by hand: four matrices of attention, three of the MLP, the output layer, and scores and sums of half a context."""
     write_results(parameters, tmp_path)
-    found = write_sizes(parameters, tmp_path)
+    found = sized(parameters, tmp_path)
     cost = next(row for row in found["costs"] if (row["spec"], row["budget"]) == ("transformer", "large"))
     vocabulary, hidden, context = parameters.tokenizer("pydocs").size, 32, 64
     assert cost["of_the_output_layer"] == 2 * vocabulary * hidden

@@ -166,7 +166,7 @@ def results_of(study):
         "metrics": compared_runs(PARAMETERS),
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
-    if study in ("comparison", "ablation", "metrics"):
+    if study in ("comparison", "ablation", "sizes", "metrics"):
         results += expand("{data}/measures/{run}/documents.parquet", data=DATA, run=runs)
     if study == "comparison":
         results += expand("{reports}/runs/{run}/slices.csv", reports=REPORTS, run=runs)

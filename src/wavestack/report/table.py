@@ -95,3 +95,10 @@ def failure(row: Content | None, reason: str | None) -> str | None:
 def by_seed(entry: Content) -> str:
     pairs = zip(entry["seeds"], entry["nats"], strict=True)
     return ", ".join(f"{MISSING if nats is None else signed(nats, 4)} (seed {seed})" for seed, nats in pairs)
+
+
+def interval(entry: Content) -> str:
+    """Of a difference in perplexity; older files have none."""
+    if entry.get("low_percent") is None:
+        return MISSING
+    return f"{signed(entry['low_percent'], 1)} to {signed(entry['high_percent'], 1, '%')}"

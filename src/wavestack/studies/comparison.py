@@ -13,7 +13,7 @@ from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
 from wavestack.statistics import SEEDS, Interval, Paired
 from wavestack.studies.calibration import uncalibrated
-from wavestack.studies.results import COLUMNS, Split, document_nats, means, require_equal_budgets, run_row
+from wavestack.studies.results import COLUMNS, Split, means, paired_runs, require_equal_budgets, run_row
 
 
 def write_comparison(parameters: Parameters, data: Path, reports: Path, split: Split = "valid") -> dict[str, Any]:
@@ -38,7 +38,7 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path, split: S
     for corpus, spec, against in pairs:
         ours, theirs = ([run for run in runs if (run.corpus, run.spec) == (corpus, name)] for name in (spec, against))
         entries.append({"corpus": corpus, "spec": spec, "against": against, **_points(ours, theirs, by_run)})
-        differences.append(_paired(ours, theirs, data, split) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
+        differences.append(paired_runs(ours, theirs, data, split) if len(ours) >= SEEDS and None not in entries[-1]["nats"] else None)
     uncertain = uncalibrated(parameters, reports)
     for entry, difference, sure in zip(entries, differences, statistics.family(differences), strict=True):
         entry |= _nothing(entry) if difference is None or sure is None else _judged(difference, sure, uncertain)
@@ -71,12 +71,6 @@ def _points(ours: Sequence[Run], theirs: Sequence[Run], rows: dict[Run, dict[str
     known = [value for value in nats if value is not None]
     percent = statistics.percent(fmean(known)) if len(known) == len(nats) else None
     return {"seeds": [run.seed for run in ours], "nats": nats, "perplexity_percent": percent}
-
-
-def _paired(ours: Sequence[Run], theirs: Sequence[Run], data: Path, split: Split) -> Paired | None:
-    """The difference over seeds and documents; None where there is one document, which says nothing of others."""
-    nats, tokens = document_nats([*ours, *theirs], data, split)
-    return statistics.paired(nats[: len(ours)], nats[len(ours) :], tokens) if len(tokens) > 1 else None
 
 
 def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import numpy
 import pandas
 
+from wavestack import statistics
 from wavestack.artifacts import read_json
 from wavestack.params import Run
+from wavestack.statistics import Paired
 
 Split = Literal["valid", "test"]
 MEASURED = {"valid": "metrics.json", "test": "test.json"}
@@ -55,6 +57,16 @@ def document_nats(runs: Sequence[Run], data: Path, split: Split = "valid") -> tu
                 f"{losses['tokens'].sum():,}; runs of unequal tokenizers or splits are not compared"
             )
     return numpy.stack([losses["nats"].to_numpy() for losses in scored]), tokens.astype(float)
+
+
+def paired_runs(ours: Sequence[Run], theirs: Sequence[Run], data: Path, split: Split = "valid") -> Paired | None:
+    """The difference over seeds and documents; None where there is one document, which says nothing of others.
+
+    Raises:
+        ValueError: one was scored on other documents than another.
+    """
+    nats, tokens = document_nats([*ours, *theirs], data, split)
+    return statistics.paired(nats[: len(ours)], nats[len(ours) :], tokens) if len(tokens) > 1 else None
 
 
 def means(rows: list[dict[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:

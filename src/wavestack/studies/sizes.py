@@ -19,20 +19,29 @@ from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
 from wavestack.lanes.lane import Lane
 from wavestack.params import Parameters, Run
-from wavestack.studies.results import COLUMNS, run_row
+from wavestack.statistics import SEEDS
+from wavestack.studies.results import COLUMNS, paired_runs, require_equal_budgets, run_row
 
 STEP = 3  # forward passes that a training step costs
 SIZED = (*COLUMNS, "training_flops")
 Curve = Sequence[tuple[float, float]]  # FLOPs of training and nats a token, from few to many
 
 
-def write_sizes(parameters: Parameters, reports: Path) -> dict[str, Any]:
+def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
     """Write `studies/sizes.json` and `.csv`.
+
+    Args:
+        data: holds the runs' losses of each document.
+        reports: holds the runs' measures; gets the tables.
 
     Returns:
         rows: a run each, with the FLOPs of its training. costs: of each model, FLOPs a token of the forward pass, and on what.
-        equal_size: our loss minus theirs at each budget and number of tokens. equal_flops: the same at as many FLOPs of training, each
-        side at the size that is best for them. Ours is the spec that the study names first.
+        equal_size: our loss minus theirs at each budget and number of tokens; intervals need three seeds, and hold one by one: a curve is
+        a description, and no family of verdicts. equal_flops: the same at as many FLOPs of training, each side at the size that is best
+        for them. Ours is the spec that the study names first.
+
+    Raises:
+        ValueError: where two runs that are compared had unequal budgets, tokens or documents.
     """
     study = parameters.profile.studies.sizes
     assert study is not None
@@ -46,7 +55,7 @@ def write_sizes(parameters: Parameters, reports: Path) -> dict[str, Any]:
     equal_size, equal_flops = [], []
     for corpus, theirs in product(study.corpora, others):
         pair = {"corpus": corpus, "spec": ours, "against": theirs}
-        equal_size += [{**pair, **found} for found in _at_equal_size(parameters, rows, corpus, ours, theirs)]
+        equal_size += [{**pair, **found} for found in _at_equal_size(parameters, data, rows, corpus, ours, theirs)]
         curves = [_curves(rows, corpus, spec) for spec in (ours, theirs)]
         equal_flops += [{**pair, **found} for found in at_equal_flops(*curves)]
     result = {"rows": rows, "costs": costs, "equal_size": equal_size, "equal_flops": equal_flops}
@@ -76,22 +85,24 @@ def _cost(parameters: Parameters, corpus: str, spec: str, budget: str) -> dict[s
 
 
 def _at_equal_size(
-    parameters: Parameters, rows: Sequence[Mapping[str, Any]], corpus: str, ours: str, theirs: str
+    parameters: Parameters, data: Path, rows: Sequence[dict[str, Any]], corpus: str, ours: str, theirs: str
 ) -> Iterable[dict[str, Any]]:
-    study = parameters.profile.studies.sizes
-    assert study is not None
     found = {Run(*(row[key] for key in ("corpus", "spec", "budget", "variant", "seed"))): row for row in rows}
     runs = {spec: [run for run in parameters.sizes_runs() if (run.corpus, run.spec) == (corpus, spec)] for spec in (ours, theirs)}
-    by_place: dict[tuple[str, int], list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    by_place: dict[tuple[str, int], list[tuple[Run, Run]]] = {}
     for own, other in zip(runs[ours], runs[theirs], strict=True):
         assert (own.budget, own.variant, own.seed) == (other.budget, other.variant, other.seed)
-        by_place.setdefault((own.budget, parameters.budget(own).tokens), []).append((found[own], found[other]))
+        by_place.setdefault((own.budget, parameters.budget(own).tokens), []).append((own, other))
     for (budget, tokens), pairs in by_place.items():
-        lost = any(row["nats_per_token"] is None for pair in pairs for row in pair)
-        nats = None if lost else [own["nats_per_token"] - other["nats_per_token"] for own, other in pairs]
+        require_equal_budgets([found[run] for pair in pairs for run in pair])
+        losses = [(found[own]["nats_per_token"], found[other]["nats_per_token"]) for own, other in pairs]
+        nats = None if any(None in pair for pair in losses) else [own - other for own, other in losses]
+        sure = nats is not None and len(pairs) >= SEEDS
+        difference = paired_runs([own for own, _ in pairs], [other for _, other in pairs], data) if sure else None
+        low, high = (None, None) if difference is None else map(statistics.percent, statistics.interval(difference))
+        place = {"budget": budget, "tokens": tokens, "seeds": [own.seed for own, _ in pairs], "nats": nats}
         percent = None if nats is None else statistics.percent(fmean(nats))
-        seeds = [own["seed"] for own, _ in pairs]
-        yield {"budget": budget, "tokens": tokens, "seeds": seeds, "nats": nats, "perplexity_percent": percent}
+        yield {**place, "perplexity_percent": percent, "low_percent": low, "high_percent": high}
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], corpus: str, spec: str) -> list[Curve]:

@@ -1,6 +1,7 @@
 """Quality against size: loss over FLOPs, and who leads at equal size and at equal FLOPs."""
 
 from collections.abc import Mapping, Sequence
+from math import log1p
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from wavestack.report.panel import MUTED, Look, Rows, panel, short
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, asked_for
-from wavestack.report.table import PARAMETERS, Column, Content, Row, Table, by_seed, number, share, signed
+from wavestack.report.table import PARAMETERS, Column, Content, Row, Table, by_seed, interval, number, share, signed
 
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.")  # of budgets, from the first to the last
 
@@ -40,11 +41,11 @@ def equal_size(content: Content, corpus: str) -> Table:
         lost = entry["nats"] is None
         by = "a run is missing or diverged" if lost else by_seed(entry)
         named = f"{entry['spec']} − {entry['against']}"
-        cells = (named, entry["budget"], number(entry["tokens"], 0), by, signed(entry["perplexity_percent"], 1, "%"))
+        cells = (named, entry["budget"], number(entry["tokens"], 0), by, signed(entry["perplexity_percent"], 1, "%"), interval(entry))
         rows.append(Row(cells, "failed" if lost else ""))
     columns = (
         *(Column("difference", numeric=False), Column("budget", numeric=False), Column("training tokens")),
-        *(Column("nats", "per token, by seed", numeric=False), Column("perplexity", "%")),
+        *(Column("nats", "per token, by seed", numeric=False), Column("perplexity", "%"), Column("interval", "%")),
     )
     return Table(columns, tuple(rows))
 
@@ -94,7 +95,7 @@ def flops_figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look])
 
 
 def gap_figure(path: Path, corpus: str, entries: Sequence[Content], specs: Mapping[str, Look]) -> str:
-    """Ours minus theirs against training tokens, a line a pair and budget, a point a seed.
+    """Ours minus theirs against training tokens, a line a pair and budget, a point a seed, a bar for the interval where there is one.
 
     Args:
         path: of the SVG.
@@ -113,6 +114,9 @@ def gap_figure(path: Path, corpus: str, entries: Sequence[Content], specs: Mappi
                 tokens, mean = [entry["tokens"] for entry in own], [fmean(entry["nats"]) for entry in own]
                 axes.plot(tokens, mean, color=look.colour, marker=look.marker, ms=4, lw=1.2, ls=line)
                 seeds = [(entry["tokens"], nats) for entry in own for nats in entry["nats"]]
+                for entry in (entry for entry in own if entry.get("low_percent") is not None):
+                    ends = [log1p(entry[end] / 100) for end in ("low_percent", "high_percent")]
+                    axes.plot([entry["tokens"]] * 2, ends, color=look.colour, lw=5, alpha=0.3, solid_capstyle="butt")
                 axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=8, color=look.colour, marker=look.marker)
         _logarithmic(axes)
         axes.set_xlabel("training tokens")
@@ -152,7 +156,9 @@ def section(context: Context) -> Section:
     study, content = context.study("sizes")
     caption = (
         "Each point is a training of its own, its learning rate brought down to the end; lines join one size's. FLOPs are three forward "
-        "passes a token, the output layer and what lanes or attention do over the sequence included. Below zero, the first model is better."
+        "passes a token, the output layer and what lanes or attention do over the sequence included. Below zero, the first model is "
+        "better. A bar is an interval of 95%, from three seeds on, that holds for itself: of many one in twenty is wrong, and no verdict "
+        "is drawn."
     )
     at_equal_flops = (
         "After as many FLOPs of training, each model at the size that is best for it there; losses between two trainings of a size are "

@@ -2,9 +2,10 @@
 
 import re
 from html.parser import HTMLParser
+from math import exp
 
 import pytest
-from synthetic import make_parameters, write_results
+from synthetic import make_parameters, opened, provenance, write_results
 
 from wavestack.artifacts import read_json, write_json
 from wavestack.openings import record
@@ -251,7 +252,8 @@ def test_the_first_screen_has_every_claim_with_its_verdict(page):
 
 def test_sizes_at_equal_size_at_equal_flops_and_what_they_cost(results):
     text = section(written(*results(sizes=True, lengths=False)), "sizes")
-    for words in ("wavestack − transformer", "−0.1250 (seed 0)", "−11.8%", "a run is missing or diverged", "7.5e+12", "−22.1%"):
+    differences = ("wavestack − transformer", "−0.1250 (seed 0)", "−11.8%", "−20.2 to −2.5%", "a run is missing or diverged")
+    for words in (*differences, "7.5e+12", "−22.1%"):
         assert words in text
     assert text.count(">25.0%<") == text.count(">10.0%<") == 2  # of two models' forward pass
 
@@ -284,6 +286,32 @@ def test_openings_of_the_test_split_are_counted(results):
     text = written(parameters, reports)
     assert "the test split of pydocs was opened 3 times, to 3 models" in text
     assert "the test split is closed" not in text
+
+
+def test_where_the_test_split_was_opened_it_is_what_counts(results):
+    parameters, reports = results(ablation=False, lengths=False)
+    before = written(parameters, reports)
+    opened(parameters, reports)
+    text = written(parameters, reports)
+    validated, tested = f"{(exp(4.2) + exp(4.325)) / 2:.2f}", f"{exp(4.2625 - 0.5):.2f}"
+    cards = [page[page.index('<ul class="cards">') : page.index("</ul>")] for page in (before, text)]
+    assert [(validated in card, tested in card, "+12.5%" in card) for card in cards] == [(True, False, False), (False, True, True)]
+    assert ("whole test split" in before, "whole test split" in text, "whole validation split" in text) == (False, True, False)
+    shown = section(text, "comparison")
+    assert validated in shown
+    assert tested in shown
+    assert "Differences on the test split" in shown
+    assert "pycode: test split" in shown
+    assert "pycode: test split" not in section(before, "comparison")
+
+
+def test_a_test_of_other_models_is_not_shown(results):
+    """Of older code, or with other settings: their results stay where they are, and the validation split is what the page tells."""
+    parameters, reports = results(ablation=False, lengths=False)
+    before = written(parameters, reports)
+    opened(parameters, reports)
+    provenance(reports / "runs" / str(parameters.comparison_runs()[-1]), "test")
+    assert written(parameters, reports) == before
 
 
 def test_limits_are_stated(page):

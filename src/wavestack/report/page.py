@@ -33,7 +33,7 @@ from wavestack.report.sections import (
     speed,
     tuning,
 )
-from wavestack.report.table import PERPLEXITY, signed
+from wavestack.report.table import PERPLEXITY, interval, signed
 from wavestack.variants import Variant
 
 TEMPLATE = "page.html.j2"
@@ -78,12 +78,13 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         trials=len(parameters.profile.studies.tuning.trials) if parameters.profile.studies.tuning else 0,
         headlines=_headlines(context),
         verdicts=findings.verdicts(context),
+        tested=context.tested is not None,
         openings={corpus: openings.count(reports / OPENINGS, corpus) for corpus in parameters.profile.studies.comparison.corpora},
         sections=[section for section in sections if section.asked_for],
         not_asked_for=[section.title for section in sections if not section.asked_for],
         specs=context.looks,
         palettes={"light": PALETTE, "dark": DARK_PALETTE},
-        made=provenance(_all_steps(parameters), reports),
+        made=provenance(_all_steps(context), reports),
     )
     write_text(reports / "index.html", page)
 
@@ -102,7 +103,7 @@ def _specs(parameters: Parameters, reports: Path) -> list[str]:
 
 def _headlines(context: Context) -> list[Headline]:
     study, found = context.study("comparison")
-    found = found or {"means": [], "differences": []}
+    found = context.tested or found or {"means": [], "differences": []}
     cards = []
     for corpus in study.corpora:
         means = {mean["spec"]: mean for mean in found["means"] if mean["corpus"] == corpus}
@@ -118,12 +119,13 @@ def _said(entry: Mapping[str, Any]) -> str:
     verdict = comparison.verdict(entry)
     percent = entry["perplexity_percent"]
     difference = "no difference known" if percent is None else f"{signed(percent, 1, '%')} perplexity"
-    difference += f" ({comparison.interval(entry)})" if entry.get("level") is not None else ""
+    difference += f" ({interval(entry)})" if entry.get("level") is not None else ""
     return f"{entry['spec']} against {entry['against']}: {difference}. {verdict[0].upper()}{verdict[1:]}."
 
 
-def _all_steps(parameters: Parameters) -> list[str]:
+def _all_steps(context: Context) -> list[str]:
     """Every step of the profile that leaves a provenance file and decides a number."""
+    parameters = context.parameters
     studies = parameters.profile.studies
     steps = [f"corpora/{name}/corpus" for name in parameters.profile.corpora]
     steps += [f"tokens/{name}/tokens" for name in parameters.profile.corpora]
@@ -134,6 +136,7 @@ def _all_steps(parameters: Parameters) -> list[str]:
     steps += [f"runs/{run}/{step}" for run in parameters.audit_runs() for step in ("train", "replay")]
     steps += ["studies/audit"] if studies.audit else []
     steps += [*run_steps(parameters.comparison_runs()), *run_steps(parameters.ablation_runs()), "studies/comparison"]
+    steps += comparison.testing_steps(parameters.comparison_runs()) if context.tested else []
     steps += ["studies/ablation"] if studies.ablation else []
     looked_at = parameters.complementarity_runs()
     steps += ["studies/complementarity", *(f"runs/{run}/complementarity" for run in looked_at), *run_steps(looked_at)] if looked_at else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from wavestack.params import Parameters, Run
 from wavestack.report.panel import Look, file_name
 from wavestack.report.provenance import Provenance, provenance
 from wavestack.report.table import Content, Table, run_of
+from wavestack.studies.evidence import Results
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Context:
     def study(self, name: str) -> tuple[Any, Any]:
         """What the profile asks of a study, and what came out; None where it asks nothing, or nothing is there."""
         return getattr(self.parameters.profile.studies, name), self.read(f"studies/{name}.json")
+
+    @cached_property
+    def tested(self) -> Any:
+        """The comparison on the test split; None where it is closed to the models of today."""
+        return Results(self.parameters, self.reports).tested()
 
     def reasons(self, rows: Iterable[Content]) -> dict[Run, str]:
         """Why runs are not ok, which their own metrics say and a study's table does not."""

@@ -12,7 +12,7 @@ from wavestack.report.panel import GRID, INK, PAPER, Look, Rows, cross, named_ro
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, corpora_of
 from wavestack.report.sections import slices
-from wavestack.report.table import MISSING, OF_A_RUN, Column, Content, Row, Table, by_seed, failure, number, run_of, signed
+from wavestack.report.table import MISSING, OF_A_RUN, Column, Content, Row, Table, by_seed, failure, interval, number, run_of, signed
 
 
 def table(content: Content, runs: Sequence[Run], reasons: Mapping[Run, str]) -> Table:
@@ -73,13 +73,6 @@ def differences(content: Content) -> Table:
         Column("verdict", numeric=False),
     )
     return Table(columns, tuple(rows))
-
-
-def interval(entry: Content) -> str:
-    """Of a difference in perplexity; older files have none."""
-    if entry.get("low_percent") is None:
-        return MISSING
-    return f"{signed(entry['low_percent'], 1)} to {signed(entry['high_percent'], 1, '%')}"
 
 
 def _seeds_needed(entry: Content) -> str:
@@ -167,6 +160,28 @@ def section(context: Context) -> Section:
                 table=differences(content),
             )
         )
+    blocks += tested_blocks(context, runs)
     blocks += slices.blocks(context, content)
-    steps = ["studies/comparison", *run_steps(runs)]
-    return context.section("comparison", "Comparison", content, ["studies/comparison.json", "runs/"], steps, blocks)
+    steps, files = ["studies/comparison", *run_steps(runs)], ["studies/comparison.json", "runs/"]
+    if context.tested:
+        steps, files = [*steps, *testing_steps(runs)], [*files, "studies/test.json"]
+    return context.section("comparison", "Comparison", content, files, steps, blocks)
+
+
+def tested_blocks(context: Context, runs: Sequence[Run]) -> list[Block]:
+    """The same models on the test split, where it was opened to them."""
+    if not context.tested:
+        return []
+    caption = (
+        "Text that nothing was chosen by: models and settings were frozen before it was opened, and every opening is logged. Where it "
+        "was, claims are decided by it."
+    )
+    blocks = [Block(caption, differences(context.tested), title="Differences on the test split")]
+    for corpus in corpora_of(runs, context.tested):
+        wanted = [run for run in runs if run.corpus == corpus]
+        blocks.append(Block("", table(context.tested, wanted, context.reasons(context.tested["rows"])), title=f"{corpus}: test split"))
+    return blocks
+
+
+def testing_steps(runs: Sequence[Run]) -> list[str]:
+    return ["studies/test", *(f"runs/{run}/test" for run in runs)]

@@ -194,9 +194,11 @@ def test_lengths_show_failed_and_missing_measurements():
 
 def test_lengths_tell_what_makes_a_measurement_doubtful():
     row = length_row("transformer", 4096) | {"accounted_bytes": None, "unaccounted": "timeout: no answer after 600 s"}
-    content = {"rows": [row], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
+    dropping = [length_row(spec, 1024) | {"dropout": rate} for spec, rate in (("wavestack", 0.0), ("published", 0.1), ("transformer", 0.0))]
+    content = {"rows": [row, *dropping], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
     assert lengths.table(content, []).notes == (
         "transformer at length 4,096: PyTorch's own account of its memory and FLOPs failed (timeout: no answer after 600 s)",
+        "dropout: 0 in wavestack, transformer; 0.1 in published",
         "length 8,192: the matrix peak was 40 GFLOP/s before all calls and 30 after them, so that other work came or went",
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
+from wavestack.steps import open_test
 from wavestack.studies.claims import CLAIMS
 from wavestack.studies.evidence import Evidence, Results, compared, difference, judged
 from wavestack.studies.findings import decide, effect, write_findings
@@ -259,7 +260,8 @@ def test_a_benchmark_of_memory_stands_beside_and_decides_nothing(tmp_path, ours,
 @pytest.mark.parametrize(
     ("device", "mode", "ours", "tensors", "verdict"),
     [("cuda", "training", 90, None, "supported"), ("cuda", "training", 110, None, "refuted"), ("cuda", "decode", 5, None, "supported"),
-     ("cpu", "training", 90, 95, "supported"), ("cpu", "forward", 98, 103, "undecided"), ("cpu", "prefill", 102, 104, "refuted")],
+     ("cpu", "training", 90, 95, "supported"), ("cpu", "forward", 98, 103, "undecided"), ("cpu", "prefill", 102, 104, "refuted"),
+     ("cpu", "training", 90, None, "undecided"), ("cpu", "generation", 90, None, "undecided"), ("cpu", "decode", 5, None, "supported")],
 )  # fmt: skip
 def test_memory_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, mode, ours, tensors, verdict):
     """At 8,192 the transformer ran out of memory; at 1,024 it would be the other way round. Two ways to count must agree."""
@@ -347,6 +349,25 @@ def test_a_tuned_comparison_says_so(tmp_path):
         evidence.protocol
         == "wikitext-2: wavestack against transformer, equal parameters and tokens, the same training, whole validation split"
     )
+
+
+def test_the_test_split_decides_where_it_was_opened_to_the_models_of_today(tmp_path):
+    parameters = on_corpora("wikitext-2")
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, -6.0, -4.0))
+    validated = read_json(tmp_path / "studies" / "comparison.json")
+    (entry,) = validated["differences"]
+    ends = {"perplexity_percent": 12.0, "low_percent": 11.0, "high_percent": 13.0}
+    write_json(tmp_path / "studies" / "test.json", {**validated, "differences": [{**entry, **ends}]})
+    made = {run: tmp_path / "runs" / str(run) / "test.provenance.json" for run in parameters.comparison_runs()}
+    for run, path in made.items():
+        write_json(path, {"fingerprint": open_test(parameters, run).fingerprint})
+    claim = "wikitext2-within-10-percent"
+    refuted = found(parameters, tmp_path)[claim]
+    told = [(each["file"], each["decides"], each["verdict"]) for each in refuted["evidence"]]
+    assert told == [("studies/test.json", True, "refuted"), ("studies/comparison.json", False, "supported")]
+    assert refuted["verdict"] == "refuted"
+    write_json(path, {"fingerprint": "of older code"})
+    assert found(parameters, tmp_path)[claim]["verdict"] == "supported"
 
 
 def test_the_text_and_the_json_say_the_same(tmp_path):

@@ -114,3 +114,19 @@ def test_shapes_and_crossovers(found):
     assert time["low"] == pytest.approx(256 / 1.1, rel=0.01)
     assert time["high"] == pytest.approx(256 / 0.9, rel=0.01)
     assert (memory["where"], memory["measure"]) == ("always", "memory")
+
+
+def test_where_memory_crosses_by_each_way_to_count_it(tmp_path):
+    """Theirs is 10 bytes a token. Ours is 5,120 by the process's peak, which crosses at 512, and half of it by its tensors."""
+
+    def models(length):
+        ours, theirs = (measured(1.0, 2048, peak) for peak in (5120, 10 * length))
+        return {"wavestack": ours | {"accounted_bytes": 2560}, "transformer": theirs | {"accounted_bytes": 10 * length}}
+
+    write_points(tmp_path, "training-cpu-float32-batch1", "training", lambda length: 1, models, lambda length: {})
+    lengths = ", ".join(map(str, LENGTHS))
+    parameters = load("params/smoke.yaml", [f"studies.lengths.sweeps=[{{lengths: [{lengths}], batch: 1}}]"])
+    (sweep,) = write_lengths(parameters, tmp_path)["sweeps"]
+    (memory,) = sweep["crossovers"]
+    assert (memory["measure"], memory["where"]) == ("memory", "inside")
+    assert [memory[key] for key in ("length", "low", "high")] == pytest.approx([512, 256, 512])

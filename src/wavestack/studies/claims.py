@@ -12,12 +12,10 @@ from wavestack.params import ModelSpec
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
 from wavestack.studies.growth import POINTS, exponent
-from wavestack.studies.lengths import seconds
+from wavestack.studies.lengths import byte_ratios, seconds
 
 LINEAR = 1.03  # an exponent of up to this is called linear
 UP_TO = 4096  # tokens, the longest sequence of the claims
-PEAKS = ("peak_bytes", "accounted_bytes")  # the first one is quoted
-MEMORIES = {"training": PEAKS, "forward": PEAKS, "prefill": PEAKS, "decode": ("state_bytes",)}  # of a sweep's mode
 
 
 @dataclass(frozen=True)
@@ -224,21 +222,21 @@ def _memory(results: Results) -> list[Evidence]:
 def _swept(results: Results) -> list[Evidence]:
     """At the longest sequence that both models could do, if it is as long as the claim's.
 
-    The interval spans the ways in which bytes were counted: on a CPU the process's high-water mark and the sum of its tensors, on a GPU
-    those of the allocator; a state has only its own bytes.
+    The interval spans the ways in which bytes were counted. A GPU's allocator counts all, and a state has only its own bytes; on a CPU it
+    takes two ways that agree.
     """
     found = []
     for ours, theirs, sweep in _sweeps(results):
         rows = {(row["spec"], row["length"]): row for row in sweep["rows"] if row["status"] == "ok"}
         length = max((length for spec, length in rows if spec == ours and (theirs, length) in rows), default=0)
         own, other = (rows.get((spec, length), {}) for spec in (ours, theirs))
-        counted = [column for column in MEMORIES.get(sweep["mode"], ()) if own.get(column) and other.get(column)]
-        if length < UP_TO or not counted:
+        ratios = byte_ratios(own, other, sweep["mode"])
+        if length < UP_TO or not ratios:
             continue
-        ratios = [own[column] / other[column] for column in counted]
         what = "state behind the tokens" if sweep["mode"] == "decode" else "peak above the loaded model"
         protocol = f"{sweep['name']}, {what}, {length:,} tokens, {ours} over {theirs}"
-        verdict, reason = judged(min(ratios), max(ratios), 1, None)
+        doubtful = sweep["device"] == "cpu" and sweep["mode"] != "decode" and len(ratios) < 2
+        verdict, reason = judged(min(ratios), max(ratios), 1, "memory was counted in one way alone" if doubtful else None)
         measures = ("ratio of bytes", ratios[0], min(ratios), max(ratios))
         found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", True))
     return found

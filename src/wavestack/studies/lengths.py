@@ -34,6 +34,8 @@ COLUMNS = (
     "attention",
     "dropout",
 )
+PEAKS = ("peak_bytes", "accounted_bytes")  # the first one is quoted
+COUNTS = {"training": PEAKS, "forward": PEAKS, "prefill": PEAKS, "decode": ("state_bytes",), "generation": PEAKS[:1]}  # of a sweep's mode
 LONG = 1024  # tokens, from which on what a call costs whatever its length is lost in what it costs for it
 Row = Mapping[str, Any]
 
@@ -105,6 +107,14 @@ def seconds(row: Row) -> float:
     return row["batch"] / row["tokens_per_second"] if row["mode"] == "decode" else row["seconds_median"] / row["batch"]
 
 
+def byte_ratios(first: Row, second: Row, mode: str) -> list[float]:
+    """What the first takes over what the second does, in memory, or in state where tokens are decoded.
+
+    One for each way in which the bytes of both were counted; on the CPU these are the process's high-water mark and the sum of its tensors.
+    """
+    return [first[count] / second[count] for count in COUNTS[mode] if min(first.get(count) or 0, second.get(count) or 0) > 0]
+
+
 def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, float]]:
     """Of each model (in the order of the rows) each measure, against the length."""
     measures = ("time", _second(rows))
@@ -138,15 +148,22 @@ NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "lengths": 
 
 
 def _crossovers(rows: Sequence[Row], ratios: Sequence[Row], specs: Sequence[str]) -> list[dict[str, Any]]:
-    """From which length on the model that is named first takes less time, or less of the second measure, than each other one."""
+    """From which length on the model that is named first takes less time, or less of the second measure, than each other one.
+
+    The ends of a ratio of times are of its interval, those of a ratio of bytes what it is as each way to count them has it.
+    """
     ours, second, found = specs[0], _second(rows), []
+    measured = {(row["spec"], row["length"]): row for row in rows if row["status"] == "ok"}
     for theirs in specs[1:]:
         times: dict[int, Ratio] = {
             row["length"]: (row["ratio"], row["low"], row["high"]) for row in ratios if (row["spec"], row["than"]) == (theirs, ours)
         }
-        own, their = (_curve(rows, spec, second) for spec in (ours, theirs))
-        both = [length for length in own if their.get(length) and own[length] > 0]
-        taken: dict[int, Ratio] = {length: (their[length] / own[length], None, None) for length in both}
+        taken: dict[int, Ratio] = {}
+        for length in (length for spec, length in measured if spec == ours and (theirs, length) in measured):
+            ratios_of_bytes = byte_ratios(measured[theirs, length], measured[ours, length], rows[0]["mode"])
+            if ratios_of_bytes:
+                ends = (min(ratios_of_bytes), max(ratios_of_bytes)) if len(ratios_of_bytes) > 1 else (None, None)
+                taken[length] = (ratios_of_bytes[0], *ends)
         for measure, pairs in (("time", times), (second, taken)):
             crossing = crossover(pairs)
             if crossing is not None:

@@ -48,7 +48,8 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     growth = (
         "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths, over their "
         "upper half, and over those from 1,024 tokens on; which curve fits better, a straight line or one with a quadratic term, and by "
-        "how much of Akaike's criterion; and the ratio of times to the first model's, "
+        "how much of Akaike's criterion; where the first model overtakes, in brackets by the ends of the ratios' intervals, or by the two "
+        "ways to count memory; and the ratio of times to the first model's, "
         f"from calls {'of processes one after another' if alone else 'side by side'}."
     )
     title = f"{sweep.mode}, {where}, {load}"
@@ -131,6 +132,7 @@ def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
         rows.append(Row(cells, "failed" if failed else "", spec))
         notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
         notes += [f"{spec} at length {length:,}: {doubt}" for doubt in [_disagreement(row)] if doubt]
+    notes += _dropout(content["rows"])
     notes += [f"length {int(length):,}: {doubt}" for length, around in content.get("matrix_peaks", {}).items() for doubt in _unrest(around)]
     columns = (
         Column("model", numeric=False),
@@ -164,6 +166,15 @@ def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
         number(None if state is None else state / 2**10, 1),
         ", ".join(name.replace("_", " ") for name in row.get("attention") or []) or MISSING,
     )
+
+
+def _dropout(rows: Iterable[Content]) -> list[str]:
+    """At which rates the models have it: a step that draws random numbers takes longer."""
+    rates: dict[float, list[str]] = {}
+    for spec, rate in {row["spec"]: row["dropout"] for row in rows if row.get("dropout") is not None}.items():
+        rates.setdefault(rate, []).append(spec)
+    told = "; ".join(f"{rate:g} in {', '.join(specs)}" for rate, specs in rates.items())
+    return [f"dropout: {told}"] if told else []
 
 
 def _disagreement(row: Content) -> str | None:

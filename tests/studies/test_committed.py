@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     ("profile", "study"),
     [
         ("findings-cpu", "comparison"),
+        ("findings-cpu", "test"),
         ("findings-cpu", "ablation"),
         ("findings-cpu", "complementarity"),
         ("findings-cpu", "sizes"),

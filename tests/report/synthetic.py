@@ -237,12 +237,12 @@ def opened(parameters: Parameters, reports: Path, better: float = 0.5) -> None:
     for entry in content["differences"]:
         entry["perplexity_percent"] = 12.5
     write_json(reports / "studies/test.json", {**content, "slices": []})
-    provenance(reports / "studies", "test")
-    for run in parameters.comparison_runs():
-        folder = reports / "runs" / str(run)
+    made = {reports / "studies": steps.study(parameters, "test")}
+    made |= {reports / "runs" / str(run): steps.open_test(parameters, run) for run in parameters.comparison_runs()}
+    for folder, step in made.items():
         provenance(folder, "test")
-        made = read_json(folder / "test.provenance.json")
-        write_json(folder / "test.provenance.json", {**made, "fingerprint": steps.open_test(parameters, run).fingerprint})
+        path = folder / "test.provenance.json"
+        write_json(path, {**read_json(path), "fingerprint": step.fingerprint})
 
 
 def worth(corpus: str, lanes: tuple[str, ...], nats: float, seeds: list[int], low: float | None = None) -> dict[str, Any]:

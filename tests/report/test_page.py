@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from math import exp
 
 import pytest
-from synthetic import make_parameters, opened, provenance, write_results
+from synthetic import make_parameters, opened, write_results
 
 from wavestack.artifacts import read_json, write_json
 from wavestack.openings import record
@@ -305,12 +305,17 @@ def test_where_the_test_split_was_opened_it_is_what_counts(results):
     assert "pycode: test split" not in section(before, "comparison")
 
 
-def test_a_test_of_other_models_is_not_shown(results):
-    """Of older code, or with other settings: their results stay where they are, and the validation split is what the page tells."""
+@pytest.mark.parametrize("changed", ["model", "checkpoint", "study"])
+def test_a_test_of_other_models_is_not_shown(results, changed):
+    """Of older code, of a training since replaced, or of fewer corpora: the results stay, and the page tells of the validation split."""
     parameters, reports = results(ablation=False, lengths=False)
     before = written(parameters, reports)
     opened(parameters, reports)
-    provenance(reports / "runs" / str(parameters.comparison_runs()[-1]), "test")
+    assert written(parameters, reports) != before
+    last = reports / "runs" / str(parameters.comparison_runs()[-1])
+    path = {"study": reports / "studies", "model": last, "checkpoint": last}[changed] / "test.provenance.json"
+    key, value = ("inputs", {"best.json": "another"}) if changed == "checkpoint" else ("fingerprint", "of older code")
+    write_json(path, {**read_json(path), key: value})
     assert written(parameters, reports) == before
 
 

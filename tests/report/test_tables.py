@@ -1,5 +1,6 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
+import pytest
 from synthetic import benchmark_row, finding, length_row, run_row, swept, worth
 
 from wavestack.params import Run
@@ -194,11 +195,12 @@ def test_lengths_show_failed_and_missing_measurements():
 
 def test_lengths_tell_what_makes_a_measurement_doubtful():
     row = length_row("transformer", 4096) | {"accounted_bytes": None, "unaccounted": "timeout: no answer after 600 s"}
-    dropping = [length_row(spec, 1024) | {"dropout": rate} for spec, rate in (("wavestack", 0.0), ("published", 0.1), ("transformer", 0.0))]
+    dropping = [length_row(spec, 1024) | {"dropout": rate} for spec, rate in (("wavestack", 0.0), ("published", 0.1))]
+    dropping.append(length_row("another", 1024) | {"mode": "forward", "dropout": 0.1})
     content = {"rows": [row, *dropping], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
     assert lengths.table(content, []).notes == (
         "transformer at length 4,096: PyTorch's own account of its memory and FLOPs failed (timeout: no answer after 600 s)",
-        "dropout: 0 in wavestack, transformer; 0.1 in published",
+        "published has a dropout of 0.1, and spends time on it",
         "length 8,192: the matrix peak was 40 GFLOP/s before all calls and 30 after them, so that other work came or went",
     )
 
@@ -211,6 +213,21 @@ def test_growth_shows_exponents_crossovers_and_ratios():
     assert rows[2]["the first model takes less from length"] == "2,048 (1,500 to –)"
     assert rows[2]["times the first model's time at the greatest length"] == "1.40 (1.26 to –) at 4,096"
     assert [rows[3][key] for key in ("of", "the first model takes less from length")] == ["memory", "at every length"]
+
+
+@pytest.mark.parametrize(
+    ("crossing", "told"),
+    [
+        ({"where": "always", "high": 2048.0}, "at every length, surely from 2,048"),
+        ({"where": "never", "low": 2048.0}, "at none, maybe from 2,048"),
+        ({"where": "never"}, "at none"),
+        ({"where": "unresolved"}, "unresolved"),
+    ],
+)
+def test_crossovers_that_are_not_inside(crossing, told):
+    content = swept("a")
+    content["crossovers"] = [{**content["crossovers"][0], "length": None, "low": None, "high": None, **crossing}]
+    assert cells(lengths.growth_table(content, ["wavestack", "transformer"]), 2)["the first model takes less from length"] == told
 
 
 def test_differences_of_rounds_that_hold_zero():

@@ -5,9 +5,9 @@ import math
 import pandas
 import pytest
 
+from wavestack import steps
 from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
-from wavestack.steps import open_test
 from wavestack.studies.claims import CLAIMS
 from wavestack.studies.evidence import Evidence, Results, compared, difference, judged
 from wavestack.studies.findings import decide, effect, write_findings
@@ -358,9 +358,12 @@ def test_the_test_split_decides_where_it_was_opened_to_the_models_of_today(tmp_p
     (entry,) = validated["differences"]
     ends = {"perplexity_percent": 12.0, "low_percent": 11.0, "high_percent": 13.0}
     write_json(tmp_path / "studies" / "test.json", {**validated, "differences": [{**entry, **ends}]})
-    made = {run: tmp_path / "runs" / str(run) / "test.provenance.json" for run in parameters.comparison_runs()}
-    for run, path in made.items():
-        write_json(path, {"fingerprint": open_test(parameters, run).fingerprint})
+    path = tmp_path / "studies" / "test.provenance.json"
+    write_json(path, {"fingerprint": steps.study(parameters, "test").fingerprint})
+    for run in parameters.comparison_runs():
+        made = {"fingerprint": steps.open_test(parameters, run).fingerprint, "inputs": {"best.json": "a hash"}}
+        for step in ("test", "evaluate"):
+            write_json(tmp_path / "runs" / str(run) / f"{step}.provenance.json", made)
     claim = "wikitext2-within-10-percent"
     refuted = found(parameters, tmp_path)[claim]
     told = [(each["file"], each["decides"], each["verdict"]) for each in refuted["evidence"]]

@@ -101,6 +101,22 @@ def test_curves_that_do_not_cross(ratio, where):
     assert (found.length, found.where) == (None, where)
 
 
+@pytest.mark.parametrize(
+    ("ratios", "where", "low", "high"),
+    [
+        ([(1.1, 1.05, 1.2), (1.2, 1.1, 1.3)], "always", None, None),
+        ([(1.1, 0.5, 1.2), (2.05, 2.0, 2.1)], "always", None, 2048),  # surely from there
+        ([(0.45, 0.4, 0.5), (0.9, 0.8, 2.0)], "never", 2048, None),  # maybe from there
+        ([(1.1, 0.9, 1.2), (1.1, 0.9, 1.2)], "unresolved", None, None),  # the ends say the opposite
+        ([(0.9, 0.8, 1.1), (0.9, 0.8, 1.1)], "unresolved", None, None),
+    ],
+)
+def test_ends_that_say_otherwise(ratios, where, low, high):
+    found = crossover(dict(zip((1024, 4096), ratios, strict=True)))
+    assert (found.length, found.where) == (None, where)
+    assert (found.low, found.high) == (low and pytest.approx(low), high and pytest.approx(high))
+
+
 def test_an_end_that_is_not_known():
     found = crossover({1024: (0.5, None, None), 4096: (2.0, 1.5, 4.0)})
     assert (found.length, found.low, found.high) == (pytest.approx(2048), None, None)

@@ -32,6 +32,7 @@ rule report:
         reports=subpath(output.page, parent=True),
         settings=lambda w: steps.report(PARAMETERS).settings,
         fingerprint=lambda w: steps.report(PARAMETERS).fingerprint,
+        tested=lambda w: tested(),
     message:
         "report"
     shell:

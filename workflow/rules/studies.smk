@@ -77,6 +77,7 @@ rule findings:
         reports=subpath(output.findings, parent=True),
         settings=lambda w: steps.findings(PARAMETERS).settings,
         fingerprint=lambda w: steps.findings(PARAMETERS).fingerprint,
+        tested=lambda w: tested(),
     message:
         "findings"
     shell:

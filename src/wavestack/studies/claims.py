@@ -223,7 +223,7 @@ def _swept(results: Results) -> list[Evidence]:
     """At the longest sequence that both models could do, if it is as long as the claim's.
 
     The interval spans the ways in which bytes were counted. A GPU's allocator counts all, and a state has only its own bytes; on a CPU it
-    takes two ways that agree.
+    takes two ways that agree, and one alone decides nothing.
     """
     found = []
     for ours, theirs, sweep in _sweeps(results):
@@ -238,7 +238,7 @@ def _swept(results: Results) -> list[Evidence]:
         doubtful = sweep["device"] == "cpu" and sweep["mode"] != "decode" and len(ratios) < 2
         verdict, reason = judged(min(ratios), max(ratios), 1, "memory was counted in one way alone" if doubtful else None)
         measures = ("ratio of bytes", ratios[0], min(ratios), max(ratios))
-        found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", True))
+        found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", not doubtful))
     return found
 
 

@@ -49,13 +49,22 @@ class Results:
         return read_json(path) if asked_for and path.is_file() else None
 
     def tested(self) -> Any:
-        """The comparison on the test split; None where it was not opened, or to other models or by other code than today's."""
-        content = read_json(path) if (path := self.reports / "studies/test.json").is_file() else None
-        for run in self.parameters.comparison_runs() if content else []:
-            made = self.reports / "runs" / str(run) / "test.provenance.json"
-            if not made.is_file() or read_json(made)["fingerprint"] != steps.open_test(self.parameters, run).fingerprint:
+        """The comparison on the test split; None where it is not of the models and the code of today, and of validation's checkpoints."""
+        path, runs = self.reports / "studies" / "test.json", self.parameters.comparison_runs()
+        if not path.is_file() or self._made("studies/test").get("fingerprint") != steps.study(self.parameters, "test").fingerprint:
+            return None
+        for run in runs:
+            tested, validated = (self._made(f"runs/{run}/{step}") for step in ("test", "evaluate"))
+            if tested.get("fingerprint") != steps.open_test(self.parameters, run).fingerprint or tested["inputs"] != validated.get(
+                "inputs"
+            ):
                 return None
-        return content
+        return read_json(path)
+
+    def _made(self, step: str) -> dict[str, Any]:
+        """The provenance of a step's results; nothing where it has none."""
+        path = self.reports / f"{step}.provenance.json"
+        return read_json(path) if path.is_file() else {}
 
     def benchmark(self, name: str) -> list[dict[str, Any]]:
         """The rows of a benchmark; none where it was not run."""

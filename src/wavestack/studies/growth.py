@@ -94,14 +94,15 @@ def _criterion(squares: float, points: int, parameters: int) -> float:
 class Crossover:
     """From which length on one model takes less than another, by straight lines between the points, in logarithms.
 
-    `length` is None where it never does, or at every length: `where` says which. `low` and `high` are where the ends of the ratios'
-    intervals cross; None where an end does not within the range, or is not known.
+    `length` is None where it never does, or at every length: `where` says which, and that it is unresolved where one end of the ratios'
+    intervals never does and the other one always. `low` and `high` are where the ends cross; None where an end does not within the range,
+    or is not known.
     """
 
     length: float | None
     low: float | None
     high: float | None
-    where: Literal["inside", "always", "never"]
+    where: Literal["inside", "always", "never", "unresolved"]
 
 
 Ratio = tuple[float, float | None, float | None]  # with the ends of its interval
@@ -117,14 +118,16 @@ def crossover(ratios: Mapping[int, Ratio]) -> Crossover | None:
         return None
     lengths = sorted(ratios)
     value = _rises_above_one(lengths, [ratios[length][0] for length in lengths])
-    if value in (0, inf):
-        return Crossover(None, None, None, "always" if value == 0 else "never")
     ends: list[float | None] = []
     for end in (2, 1):  # the upper ends cross first
-        known = [ratios[length][end] for length in lengths]
-        found = inf if None in known else _rises_above_one(lengths, [ratio for ratio in known if ratio is not None])
-        ends.append(found if 0 < found < inf else None)
-    return Crossover(value, ends[0], ends[1], "inside")
+        known = [ratio for length in lengths if (ratio := ratios[length][end]) is not None]
+        ends.append(_rises_above_one(lengths, known) if len(known) == len(lengths) else None)
+    low, high = (end if end is not None and 0 < end < inf else None for end in ends)
+    if 0 < value < inf:
+        return Crossover(value, low, high, "inside")
+    if ends == [0, inf]:
+        return Crossover(None, None, None, "unresolved")
+    return Crossover(None, low, high, "always" if value == 0 else "never")
 
 
 def _rises_above_one(lengths: Sequence[int], ratios: Sequence[float]) -> float:

@@ -173,8 +173,8 @@ def tested_blocks(context: Context, runs: Sequence[Run]) -> list[Block]:
     if not context.tested:
         return []
     caption = (
-        "Text that nothing was chosen by: models and settings were frozen before it was opened, and every opening is logged. Where it "
-        "was, claims are decided by it."
+        "The same checkpoints on text that chose none of them: it is opened to committed code alone, and every opening is logged. Claims "
+        "that compare these models are decided by it."
     )
     blocks = [Block(caption, differences(context.tested), title="Differences on the test split")]
     for corpus in corpora_of(runs, context.tested):

@@ -77,8 +77,8 @@ def section(context: Context) -> Section:
     about = "Where the text comes from. A hash stands for a local file's content; “train limit” is how much text the profile takes."
     sizes = (
         "Every number is of what was kept after the limit. The last two columns are the overlap audit: how much of a held-out split also "
-        "stands in train, as whole documents and as distinct sequences of 13 words; lower is better. The test split is counted here and "
-        "scored nowhere."
+        "stands in train, as whole documents and as distinct sequences of 13 words; lower is better. The test split is scored "
+        "by a step of its own alone, and every opening of it is logged."
     )
     names = context.parameters.profile.corpora
     corpora, tokens = ({name: context.read(f"{room}/{name}/manifest.json") for name in names} for room in ("corpora", "tokens"))

@@ -169,12 +169,9 @@ def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
 
 
 def _dropout(rows: Iterable[Content]) -> list[str]:
-    """At which rates the models have it: a step that draws random numbers takes longer."""
-    rates: dict[float, list[str]] = {}
-    for spec, rate in {row["spec"]: row["dropout"] for row in rows if row.get("dropout") is not None}.items():
-        rates.setdefault(rate, []).append(spec)
-    told = "; ".join(f"{rate:g} in {', '.join(specs)}" for rate, specs in rates.items())
-    return [f"dropout: {told}"] if told else []
+    """Which models draw random numbers in a training step, which takes time; elsewhere there is no dropout."""
+    rates = {row["spec"]: row.get("dropout") for row in rows if row.get("mode") == "training"}
+    return [f"{spec} has a dropout of {rate:g}, and spends time on it" for spec, rate in rates.items() if rate]
 
 
 def _disagreement(row: Content) -> str | None:
@@ -254,9 +251,13 @@ def _exponent(fit: Content | None) -> str:
 def _crossing(found: Content | None) -> str:
     if found is None:
         return MISSING
-    if found["length"] is None:
-        return {"always": "at every length", "never": "at none"}[found["where"]]
     low, high = (number(found[end], 0) for end in ("low", "high"))
+    if found["where"] == "always":
+        return "at every length" + (f", surely from {high}" if found["high"] else "")
+    if found["where"] == "never":
+        return "at none" + (f", maybe from {low}" if found["low"] else "")
+    if found["where"] == "unresolved":
+        return "unresolved"
     return f"{number(found['length'], 0)} ({low} to {high})"
 
 

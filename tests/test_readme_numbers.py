@@ -64,6 +64,14 @@ def test_seeds_of_the_plain_transformer_on_code():
     nats = [row["nats_per_token"] for row in study("comparison")["rows"] if (row["corpus"], row["spec"]) == (CODE, "transformer")]
     readme_says(f"on code its {FEW[len(nats)]} seeds end between {min(nats):.2f} and {max(nats):.2f} nats a token (validation)")
     behind_it_says(f"from {min(nats):.2f} to {max(nats):.2f} nats, by how far each has learned to copy")
+    back = [
+        pandas.read_csv(path).query("kind == 'back'") for path in (CPU / "runs" / CODE / "transformer/small/tuned").glob("seed*/slices.csv")
+    ]
+    new, repeated = (
+        [part.nats.sum() / part.tokens.sum() for part in of] for of in zip(*((b[b.least == 0], b[b.least > 0]) for b in back), strict=True)
+    )
+    assert max(new) - min(new) < 0.1  # where there is nothing to copy
+    assert max(repeated) - min(repeated) > 1
 
 
 def test_what_falls_short_of_the_target_on_the_test_split():

@@ -98,16 +98,17 @@ def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
         smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, batch: 2}]")
 
 
-def test_a_trace_that_fails_leaves_times_and_peaks(tmp_path, monkeypatch):
-    """It takes far more time and memory than the call itself."""
+@pytest.mark.parametrize("failing", ["peak", "account"])
+def test_what_fails_after_all_timed_calls_leaves_the_times(tmp_path, monkeypatch, failing):
+    """A trace takes far more time and memory than the call itself."""
     honest = Worker.ask
-    fails = lambda self, word: self._failed("timeout", "no answer after 600 s") if word == "account" else honest(self, word)  # noqa: E731
+    fails = lambda self, word: self._failed("timeout", "no answer after 600 s") if word == failing else honest(self, word)  # noqa: E731
     monkeypatch.setattr(Worker, "ask", fails)
     result = lengths.measure_length(smoke(), SWEEP, 64, tmp_path, tmp_path)
     for found in result["models"].values():
         assert (found["status"], found["unaccounted"]) == ("ok", "timeout: no answer after 600 s")
         assert found["seconds_median"] > 0
-        assert found["peak_bytes"] > 0
+        assert (found["peak_bytes"] is None) == (failing == "peak")
         assert found["accounted_bytes"] is None
 
 
@@ -135,9 +136,10 @@ def test_every_mode_is_measured(request_of, mode):
     assert status == ("ok", None)
     assert facts["parameters"] > facts["non_embedding_parameters"] > 0
     assert call["seconds"] > 0
-    assert peak["call_tokens"] == 2 * (DECODED if mode == "decode" else 15)
-    assert ("flops" in peak) == (mode in ("training", "forward"))
-    assert ("state_bytes" in peak) == (mode == "decode")
+    assert facts["call_tokens"] == 2 * (DECODED if mode == "decode" else 15)
+    assert ("flops" in facts) == (mode in ("training", "forward"))
+    assert ("state_bytes" in facts) == (mode == "decode")
+    assert peak["peak_bytes"] > 0
     assert ("attention" in account) == (mode != "generation")
 
 
@@ -177,6 +179,15 @@ def test_any_other_end_keeps_its_last_line(request_of):
         worker.process.stdin.write("nonsense\n")
         assert worker.ask("call") == {}
         assert (worker.status, worker.reason) == ("failed", "nonsense")
+
+
+def test_an_abort_for_want_of_memory_is_out_of_memory(request_of):
+    with Worker(request_of, 60) as worker:
+        worker.said.write("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n")
+        worker.said.flush()
+        worker.process.stdin.write("nonsense\n")
+        assert worker.ask("call") == {}
+        assert worker.status == "out_of_memory"
 
 
 # --- a call -------------------------------------------------------------------------------------------------------------------------

@@ -167,15 +167,18 @@ def test_worths_of_lanes_and_pairs():
 def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
     row = {
         "corpus": "x", "kind": "cumulative", "mended": "as published", "ours": "a", "theirs": "b", "our_parameters": 42_339_715,
-        "their_parameters": 23_840_320, "published_ours": 0.729, "published_theirs": 1.048, "published_gap": -0.319, "published_low": -0.33,
-        "published_high": -0.308, "held_out_ours": None, "held_out_theirs": None, "nats_ours": 3.0, "nats_theirs": 2.5, "nats_gap": 0.5,
-        "nats_low": None, "nats_high": None, "reason": None,
+        "their_parameters": 23_840_320, "our_non_embedding_parameters": 4_000_000, "their_non_embedding_parameters": 1_000_000,
+        "published_ours": 0.729, "published_theirs": 1.048, "published_gap": -0.319, "published_low": -0.33, "published_high": -0.308,
+        "held_out_ours": None, "held_out_theirs": None, "nats_ours": 3.0, "nats_theirs": 2.5, "nats_gap": 0.5,
+        "nats_low": None, "nats_high": None, "change_gap": 0.25, "change_low": 0.125, "change_high": 0.375, "reason": None,
     }  # fmt: skip
     lost = dict.fromkeys(row) | {"corpus": "x", "kind": "alone", "mended": "scale", "ours": "a", "theirs": "b", "reason": "nan"}
     table = audit.table({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
     assert [row.cells[0] for row in table.rows] == ["as published", "+ padding", "scale alone"]
-    assert table.rows[0].cells[3:8] == ("42,339,715", "23,840,320", "0.7290", "1.0480", "−0.3190 (−0.330 to −0.308)")
-    assert table.rows[0].cells[8:] == ("–", "–", "3.0000", "2.5000", "+0.5000")
+    assert table.rows[0].cells[3:7] == ("42,339,715", "23,840,320", "4,000,000", "1,000,000")
+    assert table.rows[0].cells[7:10] == ("0.7290", "1.0480", "−0.3190 (−0.330 to −0.308)")
+    assert table.rows[0].cells[10:] == ("–", "–", "3.0000", "2.5000", "+0.5000", "+0.2500 (+0.125 to +0.375)")
+    assert len(table.rows[0].cells) == len(table.columns)
     assert table.rows[2].kind == "failed"
     assert table.notes == ("scale alone: nan",)
 
@@ -209,9 +212,11 @@ def test_growth_shows_exponents_crossovers_and_ratios():
     table = lengths.growth_table(swept("a"), ["wavestack", "transformer"])
     rows = [cells(table, i) for i in range(4)]
     assert rows[0]["exponent all lengths"] == "1.010 (0.990 to 1.030)"
-    assert (rows[0]["exponent upper half"], rows[0]["curve"]) == ("–", "linear, by 3.2")
+    assert (rows[0]["exponent upper half"], rows[0]["curve"]) == ("–", "linear, by 3.2; 1.0%")
     assert rows[2]["the first model takes less from length"] == "2,048 (1,500 to –)"
+    assert rows[2]["times the first model's time at 4,096"] == "1.40 (1.26 to –)"
     assert rows[2]["times the first model's time at the greatest length"] == "1.40 (1.26 to –) at 4,096"
+    assert rows[0]["times the first model's time at 4,096"] == "–"
     assert [rows[3][key] for key in ("of", "the first model takes less from length")] == ["memory", "at every length"]
 
 
@@ -236,6 +241,14 @@ def test_differences_of_rounds_that_hold_zero():
         [{**said, "value": -0.01, "low": -0.04, "high": 0.02}, {**said, "value": 0.1, "low": 0.05, "high": 0.15}]
     )
     assert [table.rows[i].cells[3:] for i in range(2)] == [("−0.010 (−0.040 to 0.020)", "yes"), ("0.100 (0.050 to 0.150)", "no")]
+
+
+def test_ratios_of_both_rounds():
+    first, again = ({"ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1} for ratio in (1.5, 1.65))
+    row = {"spec": "transformer", "than": "wavestack", "length": 4096, "first": first, "again": again, "inside": False, "meet": True}
+    table = lengths.repeated_table([row, row | {"inside": None, "meet": None}])
+    assert table.rows[0].cells == ("transformer", "4,096", "1.500 (1.400 to 1.600)", "1.650 (1.550 to 1.750)", "no", "yes")
+    assert table.rows[1].cells[4:] == ("–", "–")
 
 
 def test_ledger_shows_the_deviation_and_marks_one_beyond_one_percent():

@@ -44,7 +44,8 @@ def replayed(folder, run, nats, padding, lost=False):
     rows = pandas.concat([pandas.DataFrame(row).assign(split=split) for split in ("valid", "held out")])
     (folder / "measures" / str(run)).mkdir(parents=True, exist_ok=True)
     rows.to_parquet(folder / "measures" / str(run) / "rows.parquet")
-    write_json(folder / "runs" / str(run) / "replay.json", {"status": "ok", "reason": None, "parameters": 1000})
+    summary = {"status": "ok", "reason": None, "parameters": 1000, "non_embedding_parameters": 400}
+    write_json(folder / "runs" / str(run) / "replay.json", summary)
     status = {"status": "diverged", "reason": "nan"} if lost else {"status": "ok", "reason": None}
     write_json(folder / "runs" / str(run) / "training.json", status)
 
@@ -86,8 +87,35 @@ def test_a_rung_with_a_diverged_run_has_no_gap_and_a_reason(tmp_path):
         replayed(tmp_path, run, 3.0, 0.1, lost=run.spec == "transformer" and run.seed == 1)
     rows = write_audit(parameters, tmp_path, tmp_path)["rows"]
     assert rows[0]["nats_gap"] == 0
+    assert [row["change_gap"] for row in rows] == [None, 0, 0, 0, None, 0, 0, 0, None]
     assert (rows[-1]["mended"], rows[-1]["nats_gap"]) == ("baseline", None)
     assert rows[-1]["reason"].endswith("seed1 diverged: nan")
+
+
+def test_a_change_is_held_against_the_row_before_and_one_alone_against_the_first(tmp_path):
+    """Ours has 2.0 nats, theirs 3.0, 2.5 where padding is not trained on, and 2.2 the better baseline: all seeds shift alike."""
+    parameters = load("params/smoke.yaml", [AUDIT])
+    nats = {"reference": 2.0, "reference-transformer": 3.0, "transformer": 2.2}
+    for run in parameters.audit_runs():
+        mended = run.variant != "mended=none" and run.spec == "reference-transformer"
+        replayed(tmp_path, run, nats[run.spec] - 0.5 * mended + 0.1 * run.seed * (run.spec == "reference"), 0.1)
+    rows = write_audit(parameters, tmp_path, tmp_path)["rows"]
+    assert rows[0]["change_gap"] is None
+    assert [row["change_gap"] for row in rows[1:]] == pytest.approx([0.5, 0, 0, 0.3, 0.5, 0, 0, 0.8], abs=1e-12)
+    # the gaps themselves lie 0.1 apart from seed to seed, and the changes do not
+    assert rows[1]["nats_high"] - rows[1]["nats_low"] == pytest.approx(2 * stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3))
+    assert rows[1]["change_high"] - rows[1]["change_low"] == pytest.approx(0, abs=1e-12)
+
+
+def test_runs_that_were_scored_on_other_rows_are_not_compared(tmp_path):
+    parameters = load("params/smoke.yaml", [AUDIT])
+    for run in parameters.audit_runs():
+        replayed(tmp_path, run, 3.0, 0.1)
+    other = tmp_path / "measures" / str(parameters.audit_runs()[-1]) / "rows.parquet"
+    rows = pandas.read_parquet(other)
+    rows.assign(compared_tokens=7).to_parquet(other)
+    with pytest.raises(ValueError, match=r"was scored on 3 rows of 24 tokens and pydocs/.*/seed2 on 3 rows of 21 tokens"):
+        write_audit(parameters, tmp_path, tmp_path)
 
 
 def test_a_fault_that_the_audit_does_not_know_is_refused():

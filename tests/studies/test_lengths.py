@@ -46,7 +46,13 @@ def found(tmp_path):
     def again(length):
         return {"wavestack": measured(1.1 * length**0.1, 2048, 5000), "transformer": {"status": "time_out", "reason": "no answer"}}
 
-    write_points(tmp_path, AGAIN, "training", lambda length: 2048 // length, again, lambda length: {})
+    def ratios_again(length):
+        """5% more, 30% more, and of too few pairs."""
+        ratio = length / 256 * {16: 1.05, 32: 1.3}.get(length, 1)
+        ends = {"low": 0.95 * ratio, "high": 1.05 * ratio} if length in (16, 32) else {"low": None, "high": None}
+        return {"transformer": {"than": "wavestack", "ratio": ratio, "pairs": 5, **ends}} if length <= 64 else {}
+
+    write_points(tmp_path, AGAIN, "training", lambda length: 2048 // length, again, ratios_again)
     lengths = ", ".join(map(str, LENGTHS))
     first, decode = f"lengths: [{lengths}], tokens: 2048", f"mode: decode, lengths: [{lengths}], batch: 1"
     sweeps = f"[{{{first}}}, {{{decode}}}, {{{first}, round: 2}}]"
@@ -98,6 +104,25 @@ def test_a_later_round_is_held_against_the_first(found):
     assert set(differences) == {("wavestack", measure, part) for measure in ("time", "memory") for part in ("all", "upper half")}
     assert differences["wavestack", "time", "all"]["value"] == pytest.approx(0.1)
     assert differences["wavestack", "memory", "all"]["value"] == pytest.approx(0)
+
+
+def test_ratios_of_a_later_round_are_held_against_the_first(found):
+    repeated = {row["length"]: row for row in found[AGAIN]["repeated"]}
+    assert {length: (row["inside"], row["meet"]) for length, row in repeated.items()} == {
+        16: (True, True), 32: (False, False), 64: (None, None)
+    }  # fmt: skip
+    assert repeated[32]["first"] == pytest.approx({"ratio": 0.125, "low": 0.1125, "high": 0.1375})
+    assert repeated[32]["again"]["ratio"] == pytest.approx(1.3 * 0.125)
+
+
+def test_a_peak_that_was_not_told_leaves_the_others(tmp_path):
+    models = lambda length: {"wavestack": measured(1.0, 2048, None if length == 64 else 5000)}  # noqa: E731
+    write_points(tmp_path, "training-cpu-float32-batch1", "training", lambda length: 1, models, lambda length: {})
+    lengths = ", ".join(map(str, LENGTHS))
+    sweeps = f"studies.lengths.sweeps=[{{lengths: [{lengths}], batch: 1, specs: [wavestack]}}]"
+    (sweep,) = write_lengths(load("params/smoke.yaml", [sweeps]), tmp_path)["sweeps"]
+    assert fit(sweep, "wavestack", "memory")["lengths"] == [length for length in LENGTHS if length != 64]
+    assert fit(sweep, "wavestack", "time")["lengths"] == list(LENGTHS)
 
 
 def test_a_round_needs_the_first_one():

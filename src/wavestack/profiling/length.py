@@ -124,11 +124,16 @@ def _group(requests: Mapping[str, Request], study: Lengths) -> dict[str, tuple[d
 
 
 def _told(worker: Worker) -> dict[str, Any]:
-    """What a process tells in the end, with its status. Its witness may fail, since a trace takes far more than the call itself."""
-    facts = {**worker.facts, **worker.ask("peak"), "status": worker.status, "reason": worker.reason}
-    witness = worker.ask("account")
-    failed = worker.status != facts["status"]
-    return {**facts, **witness, "unaccounted": f"{worker.status}: {worker.reason}" if failed else None}
+    """What a process tells in the end, with its status.
+
+    What is asked after all timed calls may fail and leaves the times: a call whose memory is given back at once takes longer, and a trace
+    takes far more than the call itself.
+    """
+    found = {**worker.facts, "status": worker.status, "reason": worker.reason}
+    found |= worker.ask("peak")
+    found |= worker.ask("account")
+    failed = worker.status != found["status"]
+    return {**found, "unaccounted": f"{worker.status}: {worker.reason}" if failed else None}
 
 
 def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -137,6 +142,7 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         if found["status"] != "ok":
             return {"status": found["status"], "reason": found["reason"]}
     seconds = [s for calls in times for s in calls]
+    peaks = [found["peak_bytes"] for found in processes if "peak_bytes" in found]
     low, median, high = statistics.quantiles(seconds, n=4)
     first = processes[0]
     result = {
@@ -145,7 +151,7 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         "seconds_median": median,
         "seconds_quartiles": [low, high],
         "tokens_per_second": first["call_tokens"] / median,
-        "peak_bytes": int(statistics.median(found["peak_bytes"] for found in processes)),
+        "peak_bytes": int(statistics.median(peaks)) if peaks else None,
         **{key: first.get(key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
         **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }

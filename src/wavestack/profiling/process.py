@@ -1,8 +1,9 @@
 """The process that one model is measured in: it makes a call ready, and times one whenever it is told to.
 
 Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON. Each line of its input is a word, each line of its output
-the answer as JSON: `call` (seconds of a call), `peak` (memory, state, FLOPs by formula), `account` (memory and FLOPs as PyTorch sees them).
-The first answer comes unasked, when it is ready. What fails is an answer, too, with a status and its reason, and the last one.
+the answer as JSON: `call` (seconds of a call), `peak` (memory), `account` (memory and FLOPs as PyTorch sees them). The first answer comes
+unasked, when it is ready: what is known of a call without making it. What fails is an answer, too, with a status and its reason, and the
+last one.
 """
 
 import gc
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from wavestack.allocation import free_at_once, give_back, keep_freed_memory
 from wavestack.device import round_products
@@ -25,8 +27,9 @@ from wavestack.profiling.accounting import account
 from wavestack.profiling.heap import Heap
 from wavestack.profiling.modes import Call, bytes_of, dropout_of, make
 from wavestack.provenance import peak_memory
-from wavestack.schema import Mode
+from wavestack.schema import Mode, Training
 from wavestack.training.checkpoint import Architecture
+from wavestack.training.optimizer import adamw
 
 WARM_UP = 2  # calls: allocations, the optimiser's state, kernels that are chosen or compiled
 FEW = 16  # tokens
@@ -75,8 +78,7 @@ def serve(request: Request) -> None:
         call.ready()
         took = _seconds(call.run, request.device)
     heap.leave()  # the next model warms up
-    total, non_embedding = model.parameter_counts()
-    _answer({"status": "ok", "parameters": total, "non_embedding_parameters": non_embedding, "dropout": dropout_of(model)})
+    _answer({"status": "ok", **_facts(request, model, call)})
     for word in map(str.strip, sys.stdin):
         if word == "call":
             heap.enter()
@@ -88,15 +90,17 @@ def serve(request: Request) -> None:
             heap.leave()
             _answer({"seconds": took})
         elif word == "peak":
-            _answer({"peak_bytes": _peak_of(call, request.device) - loaded, **_cost(request, model, call)})
+            _answer({"peak_bytes": _peak_of(call, request.device) - loaded})
         else:
             assert word == "account", word
             _answer(_account(request, call))
 
 
-def _cost(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
-    """What is known of a call without making it."""
-    found: dict[str, Any] = {"call_tokens": request.batch * call.tokens}
+def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
+    """Of the model and of a call, without making it."""
+    total, non_embedding = model.parameter_counts()
+    found: dict[str, Any] = {"parameters": total, "non_embedding_parameters": non_embedding, "dropout": dropout_of(model)}
+    found["call_tokens"] = request.batch * call.tokens
     if call.state is not None:
         found["state_bytes"] = bytes_of(call.state) // request.batch
     if request.mode in ("training", "forward"):
@@ -132,10 +136,18 @@ def _seconds(run: Callable[[], Any], device: str) -> float:
 
 
 def _load_libraries(model: LanguageModel, tokens: Tensor) -> None:
-    """A short pass there and back: kernels, threads and their buffers come with the first one, and are no model's."""
+    """A short pass there and back, and an optimiser's step on other weights.
+
+    Kernels, threads and their buffers come with the first one, and so do tens of megabytes of Python that a first step imports; they are no
+    model's.
+    """
     logits = model(tokens[:1, :FEW])
-    logits.float().logsumexp(-1).sum().backward()
+    functional.cross_entropy(logits.float().flatten(0, 1), tokens[0, : logits.shape[1]]).backward()
     model.zero_grad(set_to_none=True)
+    other = nn.Linear(1, 1, device=tokens.device)
+    other(torch.ones(1, device=tokens.device)).backward()
+    nn.utils.clip_grad_norm_(other.parameters(), 1.0)
+    adamw(other, Training()).step()
 
 
 def _peak_of(call: Call, device: str) -> int:
@@ -177,9 +189,14 @@ def _answer(content: dict[str, Any]) -> None:
 def failure(error: Exception) -> dict[str, str]:
     """The status of a measurement that an error ended, with the reason."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or lacks_memory(str(error)):
         return {"status": "out_of_memory", "reason": reason}
     return {"status": "refused" if isinstance(error, ValueError) else "failed", "reason": reason}
+
+
+def lacks_memory(said: str) -> bool:
+    """Whether what a process or an allocator said tells of memory that there is not."""
+    return any(sign in said for sign in OUT_OF_MEMORY)
 
 
 if __name__ == "__main__":

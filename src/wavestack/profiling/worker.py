@@ -7,7 +7,7 @@ import sys
 from tempfile import TemporaryFile
 from typing import Any, Self
 
-from wavestack.profiling.process import Request
+from wavestack.profiling.process import Request, lacks_memory
 
 KILLED = -9  # what the kernel does to a process that takes too much
 
@@ -62,7 +62,9 @@ class Worker:
             if self.process.wait() == KILLED:
                 return self._failed("out_of_memory", "killed")
             self.said.seek(0)
-            return self._failed("failed", (self.said.read().strip().splitlines() or [f"exit status {self.process.returncode}"])[-1])
+            said = self.said.read().strip()
+            last = (said.splitlines() or [f"exit status {self.process.returncode}"])[-1]
+            return self._failed("out_of_memory" if lacks_memory(said) else "failed", last)
         content = json.loads(line)
         if content.get("status", "ok") != "ok":
             return self._failed(content["status"], content["reason"])

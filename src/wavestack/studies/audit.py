@@ -1,7 +1,8 @@
 """The audit: the published comparison replayed, and its faults mended, one after another and each alone.
 
 A rung is told in two units: as it was published (a weighted cross-entropy of a few batches, padding among it, at first), and in nats a
-token of the text that starts each validation document. The second one means the same on every rung.
+token of the text that starts each validation document. The second one means the same on every rung, so that in it a rung is held against
+the one that it mends: what a change does to the gap. Another order of changes might share it out in another way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,19 +18,20 @@ from wavestack import statistics
 from wavestack.artifacts import read_json, write_csv, write_json
 from wavestack.evaluation.replay import batch_means, published_loss
 from wavestack.params import Parameters, Run, Rung
-from wavestack.schema import Replay
 from wavestack.statistics import SEEDS, Paired
 
 COLUMNS = (
-    *("corpus", "kind", "mended", "ours", "theirs", "our_parameters", "their_parameters"),
+    *("corpus", "kind", "mended", "ours", "theirs", "budget"),
+    *("our_parameters", "their_parameters", "our_non_embedding_parameters", "their_non_embedding_parameters"),
     *("published_ours", "published_theirs", "published_gap", "published_low", "published_high", "held_out_ours", "held_out_theirs"),
-    *("nats_ours", "nats_theirs", "nats_gap", "nats_low", "nats_high", "reason"),
+    *("nats_ours", "nats_theirs", "nats_gap", "nats_low", "nats_high", "change_gap", "change_low", "change_high", "reason"),
 )
 
 
 def write_audit(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
     """Write `studies/audit.json` and `.csv`: a row a rung and corpus. Gaps are ours minus theirs; below zero, ours is better.
 
+    A rung's `change_gap` is its gap in nats beyond that of the rung that it mends: the one before it, and for a change alone the first.
     Intervals need three seeds, and hold one by one: a ladder is a description, and no family of verdicts.
 
     Args:
@@ -37,12 +39,17 @@ def write_audit(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
         reports: holds the runs' `replay.json` and `training.json`; gets the table.
 
     Raises:
-        ValueError: two runs that are compared were scored on different rows.
+        ValueError: two runs of a corpus were scored on different rows.
     """
     audit = parameters.profile.studies.audit
     assert audit is not None
-    scored = {run: _Scored(run, data, reports) for run in parameters.audit_runs()}
-    rows = [_row(rung, corpus, audit.seeds, scored) for corpus in audit.corpora for rung in parameters.rungs()]
+    rungs = parameters.rungs()
+    mended = [None, *(rungs[place - 1] if rung.kind == "cumulative" else rungs[0] for place, rung in enumerate(rungs[1:], 1))]
+    rows = []
+    for corpus in audit.corpora:
+        scored = {run: _Scored(run, data, reports) for run in parameters.audit_runs() if run.corpus == corpus}
+        _check_rows(scored)
+        rows += [_row(rung, before, corpus, audit.seeds, scored) for rung, before in zip(rungs, mended, strict=True)]
     result = {"seeds": list(audit.seeds), "rows": rows}
     write_json(reports / "studies" / "audit.json", result)
     write_csv(reports / "studies" / "audit.csv", rows, COLUMNS)
@@ -53,61 +60,78 @@ class _Scored:
     """What is known of a run; `failed` says why it has no loss."""
 
     def __init__(self, run: Run, data: Path, reports: Path):
-        summary = read_json(reports / "runs" / str(run) / "replay.json")
+        self.summary = read_json(reports / "runs" / str(run) / "replay.json")
         training = read_json(reports / "runs" / str(run) / "training.json")
         rows = pandas.read_parquet(data / "measures" / str(run) / "rows.parquet")
         self.valid, self.held_out = (rows[rows["split"] == split] for split in ("valid", "held out"))
-        self.parameters = summary["parameters"]
-        bad = next((found for found in (training, summary) if found["status"] != "ok"), None)
+        bad = next((found for found in (training, self.summary) if found["status"] != "ok"), None)
         self.failed = None if bad is None else f"{run} {bad['status']}: {bad['reason']}"
 
+    @property
+    def tokens(self) -> numpy.ndarray:
+        """Of each validation row, those that models of several contexts are compared on."""
+        return self.valid["compared_tokens"].to_numpy()
 
-def _row(rung: Rung, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Scored]) -> dict[str, Any]:
-    ours, theirs = ([scored[run] for run in side] for side in rung.runs(corpus, seeds))
+
+def _check_rows(scored: Mapping[Run, _Scored]) -> None:
+    first, *others = scored.items()
+    for run, found in others:
+        if not numpy.array_equal(found.tokens, first[1].tokens):
+            counts = [f"{len(each.tokens):,} rows of {each.tokens.sum():,} tokens" for each in (first[1], found)]
+            raise ValueError(
+                f"{first[0]} was scored on {counts[0]} and {run} on {counts[1]}; runs of unequal tokenizers or contexts are not compared"
+            )
+
+
+def _row(rung: Rung, before: Rung | None, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Scored]) -> dict[str, Any]:
+    ours, theirs = _sides(rung, corpus, seeds, scored)
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"corpus": corpus, "kind": rung.kind, "mended": rung.name, "ours": rung.ours, "theirs": rung.theirs}
-    row |= {"our_parameters": ours[0].parameters, "their_parameters": theirs[0].parameters, "seeds": list(seeds)}
+    row |= {"corpus": corpus, "kind": rung.kind, "mended": rung.name, "ours": rung.ours, "theirs": rung.theirs, "budget": rung.budget}
+    for whose, side in (("our", ours), ("their", theirs)):
+        row |= {f"{whose}_{which}": side[0].summary[which] for which in ("parameters", "non_embedding_parameters")}
+    row["seeds"] = list(seeds)
     failed = next((run.failed for run in (*ours, *theirs) if run.failed), None)
     if failed:
         return row | {"reason": failed}
     published = [[published_loss(run.valid, rung.replay) for run in side] for side in (ours, theirs)]
     row |= dict(zip(("published_ours", "published_theirs"), map(fmean, published), strict=True))
-    row |= _gap("published", _over_batches(ours, theirs, rung.replay) if len(seeds) > 1 else _alone(*published))
+    gaps = numpy.subtract(*([batch_means(run.valid, rung.replay) for run in side] for side in (ours, theirs)))  # seeds x batches
+    # each batch counts as much as another, however many tokens it has
+    row |= _told("published", _difference(rung.replay.scale * gaps, numpy.ones(gaps.shape[1])))
     if all(len(run.held_out) for run in (*ours, *theirs)):
         held_out = [fmean(published_loss(run.held_out, rung.replay) for run in side) for side in (ours, theirs)]
         row |= dict(zip(("held_out_ours", "held_out_theirs"), held_out, strict=True))
-    nats = [[run.valid["compared_nats"].sum() / run.valid["compared_tokens"].sum() for run in side] for side in (ours, theirs)]
-    row |= dict(zip(("nats_ours", "nats_theirs"), (float(fmean(side)) for side in nats), strict=True))
-    return row | _gap("nats", _over_rows(ours, theirs) if len(seeds) > 1 and len(ours[0].valid) > 1 else _alone(*nats))
+    nats = [fmean(float(run.valid["compared_nats"].sum()) for run in side) / int(ours[0].tokens.sum()) for side in (ours, theirs)]
+    row |= dict(zip(("nats_ours", "nats_theirs"), nats, strict=True))
+    gaps = _gaps(ours, theirs)
+    row |= _told("nats", _difference(gaps, ours[0].tokens))
+    earlier = ([], []) if before is None else _sides(before, corpus, seeds, scored)
+    if before is not None and not any(run.failed for side in earlier for run in side):
+        row |= _told("change", _difference(gaps - _gaps(*earlier), ours[0].tokens))
+    return row
 
 
-def _alone(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
-    """A difference of which seeds alone are known."""
-    gaps = numpy.subtract(ours, theirs)
-    deviation = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
-    return Paired(float(gaps.mean()), tuple(map(float, gaps)), deviation, 0.0)
+def _sides(rung: Rung, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Scored]) -> tuple[list[_Scored], list[_Scored]]:
+    ours, theirs = ([scored[run] for run in side] for side in rung.runs(corpus, seeds))
+    return ours, theirs
 
 
-def _over_batches(ours: Sequence[_Scored], theirs: Sequence[_Scored], replay: Replay) -> Paired:
-    """The published unit over seeds and other batches: each batch counts as much as another, however many tokens it has."""
-    first, second = (replay.scale * numpy.array([batch_means(run.valid, replay) for run in side]) for side in (ours, theirs))
-    batches = first.shape[1]
-    if batches == 1:
-        return _alone(first[:, 0].tolist(), second[:, 0].tolist())
-    return statistics.paired(first, second, numpy.ones(batches))
-
-
-def _over_rows(ours: Sequence[_Scored], theirs: Sequence[_Scored]) -> Paired:
-    tokens = ours[0].valid["compared_tokens"].to_numpy()
-    for run in (*ours, *theirs):
-        if list(run.valid["compared_tokens"]) != list(tokens):
-            found = f"{len(tokens):,} rows of {tokens.sum():,} tokens and on {len(run.valid):,} of {run.valid['compared_tokens'].sum():,}"
-            raise ValueError(f"runs of one rung were scored on {found}; runs of unequal tokenizers or contexts are not compared")
+def _gaps(ours: Sequence[_Scored], theirs: Sequence[_Scored]) -> numpy.ndarray:
+    """Nats of each validation row under our model beyond theirs: seeds x rows."""
     first, second = (numpy.stack([run.valid["compared_nats"].to_numpy() for run in side]) for side in (ours, theirs))
-    return statistics.paired(first, second, tokens.astype(float))
+    return numpy.asarray(first - second)
 
 
-def _gap(unit: str, gap: Paired) -> dict[str, Any]:
+def _difference(gaps: numpy.ndarray, weights: numpy.ndarray) -> Paired:
+    """Of seeds x rows (or batches); of one seed or row alone what the others say of chance is all that is known."""
+    if min(gaps.shape) > 1:
+        return statistics.paired(gaps, numpy.zeros_like(gaps), weights.astype(float))
+    by_seed = gaps.sum(1) / weights.sum()
+    deviation = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else 0.0
+    return Paired(float(by_seed.mean()), tuple(map(float, by_seed)), deviation, 0.0)
+
+
+def _told(unit: str, gap: Paired) -> dict[str, Any]:
     low, high = statistics.interval(gap) if len(gap.by_seed) >= SEEDS else (None, None)
     assert isfinite(gap.nats)
     return {f"{unit}_gap": gap.nats, f"{unit}_gaps": list(gap.by_seed), f"{unit}_low": low, f"{unit}_high": high}

@@ -46,7 +46,8 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     Returns:
         sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; fits, exponents of
         time and of memory (of the state, where tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of
-        the curves; crossovers with the model that is named first; and of a later round its exponents less those of the first one.
+        the curves; crossovers with the model that is named first; and of a later round its exponents less those of the first one, and the
+        ratios of both.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
@@ -54,7 +55,8 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     by_name = {sweep["name"]: sweep for sweep in sweeps}
     for asked in study.sweeps:
         if asked.round > 1:
-            by_name[asked.name]["differences"] = _differences(by_name[asked.first_round], by_name[asked.name])
+            first, again = by_name[asked.first_round], by_name[asked.name]
+            again |= {"differences": _differences(first, again), "repeated": _repeated(first, again)}
     result = {"threads": study.threads, "sweeps": sweeps}
     write_json(reports / "studies" / "lengths.json", result)
     write_csv(reports / "studies" / "lengths.csv", [row for sweep in sweeps for row in sweep["rows"]], COLUMNS)
@@ -102,6 +104,27 @@ def _differences(first: Row, second: Row) -> list[dict[str, Any]]:
     ]
 
 
+def _repeated(first: Row, again: Row) -> list[dict[str, Any]]:
+    """Ratios of two rounds of a sweep; whether the later one is `inside` the first one's interval, and whether their intervals `meet`.
+
+    An interval is of the calls of one job. Of jobs that differ in nothing, a later ratio is inside in fewer than 19 of 20, since it has
+    noise of its own.
+    """
+    before = {(ratio["spec"], ratio["than"], ratio["length"]): ratio for ratio in first["ratios"]}
+    found = []
+    for ratio in again["ratios"]:
+        earlier = before.get((ratio["spec"], ratio["than"], ratio["length"]))
+        if earlier is None:
+            continue
+        ends = [each[end] for each in (earlier, ratio) for end in ("low", "high")]
+        known = None not in ends
+        rounds = {name: {key: each[key] for key in ("ratio", "low", "high")} for name, each in (("first", earlier), ("again", ratio))}
+        inside = earlier["low"] <= ratio["ratio"] <= earlier["high"] if known else None
+        meet = earlier["low"] <= ratio["high"] and ratio["low"] <= earlier["high"] if known else None
+        found.append({"spec": ratio["spec"], "than": ratio["than"], "length": ratio["length"], **rounds, "inside": inside, "meet": meet})
+    return found
+
+
 def seconds(row: Row) -> float:
     """Of a sequence; where tokens are decoded behind it, of one of those."""
     return row["batch"] / row["tokens_per_second"] if row["mode"] == "decode" else row["seconds_median"] / row["batch"]
@@ -122,7 +145,8 @@ def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, float]]:
 
 
 def _curve(rows: Sequence[Row], spec: str, measure: str) -> dict[int, float]:
-    return {row["length"]: MEASURES[measure](row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
+    of_it = {row["length"]: MEASURES[measure](row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
+    return {length: value for length, value in of_it.items() if value is not None}
 
 
 def _second(rows: Sequence[Row]) -> str:
@@ -139,9 +163,9 @@ def _from(start: float, curve: Mapping[int, float]) -> dict[int, float]:
     return {length: value for length, value in curve.items() if length >= start}
 
 
-MEASURES: dict[str, Callable[[Row], float]] = {
+MEASURES: dict[str, Callable[[Row], float | None]] = {
     "time": seconds,
-    "memory": lambda row: row["peak_bytes"] / row["batch"],
+    "memory": lambda row: None if row["peak_bytes"] is None else row["peak_bytes"] / row["batch"],
     "state": lambda row: row["state_bytes"],
 }
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "lengths": []}

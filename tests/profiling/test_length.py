@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import signal
 
 import pandas
 import pytest
@@ -185,9 +186,9 @@ def test_an_abort_for_want_of_memory_is_out_of_memory(request_of):
     with Worker(request_of, 60) as worker:
         worker.said.write("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n")
         worker.said.flush()
-        worker.process.stdin.write("nonsense\n")
+        worker.process.send_signal(signal.SIGABRT)
         assert worker.ask("call") == {}
-        assert worker.status == "out_of_memory"
+        assert (worker.status, worker.reason) == ("out_of_memory", "what():  std::bad_alloc")
 
 
 # --- a call -------------------------------------------------------------------------------------------------------------------------

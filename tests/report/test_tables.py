@@ -202,7 +202,8 @@ def test_lengths_tell_what_makes_a_measurement_doubtful():
     dropping.append(length_row("another", 1024) | {"mode": "forward", "dropout": 0.1})
     content = {"rows": [row, *dropping], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
     assert lengths.table(content, []).notes == (
-        "transformer at length 4,096: PyTorch's own account of its memory and FLOPs failed (timeout: no answer after 600 s)",
+        "transformer at length 4,096: after its timed calls its memory and FLOPs could not be told to the end "
+        "(timeout: no answer after 600 s)",
         "published has a dropout of 0.1, and spends time on it",
         "length 8,192: the matrix peak was 40 GFLOP/s before all calls and 30 after them, so that other work came or went",
     )

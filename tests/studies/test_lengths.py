@@ -121,8 +121,8 @@ def test_a_peak_that_was_not_told_leaves_the_others(tmp_path):
     lengths = ", ".join(map(str, LENGTHS))
     sweeps = f"studies.lengths.sweeps=[{{lengths: [{lengths}], batch: 1, specs: [wavestack]}}]"
     (sweep,) = write_lengths(load("params/smoke.yaml", [sweeps]), tmp_path)["sweeps"]
-    assert fit(sweep, "wavestack", "memory")["lengths"] == [length for length in LENGTHS if length != 64]
-    assert fit(sweep, "wavestack", "time")["lengths"] == list(LENGTHS)
+    assert fit(sweep, "wavestack", "memory")["lengths"] == tuple(length for length in LENGTHS if length != 64)
+    assert fit(sweep, "wavestack", "time")["lengths"] == LENGTHS
 
 
 def test_a_round_needs_the_first_one():

@@ -147,7 +147,7 @@ def _load_libraries(model: LanguageModel, tokens: Tensor) -> None:
     other = nn.Linear(1, 1, device=tokens.device)
     other(torch.ones(1, device=tokens.device)).backward()
     nn.utils.clip_grad_norm_(other.parameters(), 1.0)
-    adamw(other, Training()).step()
+    adamw(other, Training(batch=1)).step()
 
 
 def _peak_of(call: Call, device: str) -> int:

@@ -63,7 +63,7 @@ class Worker:
                 return self._failed("out_of_memory", "killed")
             self.said.seek(0)
             said = self.said.read().strip()
-            last = (said.splitlines() or [f"exit status {self.process.returncode}"])[-1]
+            last = (said.splitlines() or [f"exit status {self.process.returncode}"])[-1].strip()
             return self._failed("out_of_memory" if lacks_memory(said) else "failed", last)
         content = json.loads(line)
         if content.get("status", "ok") != "ok":

@@ -307,6 +307,23 @@ def test_a_test_split_that_is_not_there_is_one_message(tmp_path):
         tmp_path / "log.csv",
     ]
     done = wavestack("open-test", "pydocs/wavestack/tiny/base/seed0", *folders, "--params", "params/smoke.yaml")
-    said = ("manifest.json does not exist", "code or parameters have uncommitted changes")
+    said = ("manifest.json does not exist", "code or parameters have uncommitted changes", "git does not say here")
     assert (done.returncode, any(message in done.stderr for message in said)) == (1, True)
     assert "Traceback" not in done.stderr
+
+
+# --- train -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_goes_on_from_its_checkpoint_and_not_from_that_of_another_text(tokens, tmp_path):
+    folders = ["--data", tmp_path / "data", "--reports", tmp_path / "reports", "--params", "params/smoke.yaml"]
+    bytes_ = ("--set", "tokenizer.kind=bytes", "--set", "tokenizer.vocabulary=null")
+    asked = ["train", "pydocs/transformer/tiny/base/seed0", *folders, *bytes_]
+    stopped = wavestack(*asked, "--tokens", tokens, "--minutes", "0")
+    assert stopped.returncode == 75, stopped.stderr
+    again = wavestack(*asked, "--tokens", tokens, "--minutes", "0")
+    assert (again.returncode, "resumed" in again.stderr) == (75, True), again.stderr
+    other = shutil.copytree(tokens, tmp_path / "other")
+    (other / "manifest.json").write_text((tokens / "manifest.json").read_text() + "\n")  # as of another text
+    anew = wavestack(*asked, "--tokens", other, "--minutes", "0")
+    assert (anew.returncode, "resumed" in anew.stderr) == (75, False), anew.stderr

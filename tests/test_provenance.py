@@ -115,3 +115,75 @@ def test_a_step_that_fails_leaves_no_record(tmp_path):
     with pytest.raises(RuntimeError), provenance.recorded(tmp_path, "step", {}, "mark", []):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+# --- a module of a user's own ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A working directory with a user's lanes: a module, and a package that imports its own parts in all ways."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import math\nfrom wavestack.lanes.lane import Lane\nfrom rooted import SCALE\n\nA = SCALE * math.pi\n"
+    )
+    (tmp_path / "rooted.py").write_text("SCALE = 2\n")
+    package = tmp_path / "lanes_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .wave import A\n")
+    (package / "wave.py").write_text("from . import inner\nfrom .deeper.table import B\n\nA = inner.C + B\n")
+    (package / "inner.py").write_text("C = 1\n")
+    (package / "deeper").mkdir()
+    (package / "deeper" / "table.py").write_text("from ..last import B\n")
+    (package / "last.py").write_text("B = 2\n")
+    provenance._module.cache_clear()
+    yield tmp_path
+    provenance._module.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("entry", "file"),
+    [
+        ("mine:Mean", "mine.py"),
+        ("mine:Mean", "rooted.py"),
+        *(("lanes_of_mine.wave:Mean", f"lanes_of_mine/{name}.py") for name in ("wave", "inner", "deeper/table", "last")),
+        *(("lanes_of_mine:Mean", f"lanes_of_mine/{name}.py") for name in ("__init__", "wave", "last")),
+    ],
+)
+def test_a_formula_of_a_user_s_own_counts_and_a_comment_does_not(own, entry, file):
+    before = code_fingerprint([RUN, entry])
+    text = (own / file).read_text()
+    (own / file).write_text(f"# a comment\n{text}")
+    provenance._module.cache_clear()
+    assert code_fingerprint([RUN, entry]) == before
+    (own / file).write_text(f"{text}\nD = 3\n")
+    provenance._module.cache_clear()
+    assert code_fingerprint([RUN, entry]) != before
+
+
+def test_what_is_not_imported_and_what_has_no_source(own):
+    before = code_fingerprint([RUN, "mine:Mean"])
+    (own / "another.py").write_text("E = 4\n")
+    assert code_fingerprint([RUN, "mine:Mean"]) == before
+    with pytest.raises(ValueError, match="module 'nowhere' has no Python source"):
+        code_fingerprint([RUN, "nowhere:Mean"])
+
+
+def test_a_record_is_of_when_a_step_began(tmp_path, monkeypatch):
+    """Meanwhile somebody edits the code, commits, and makes the input again."""
+    monkeypatch.chdir(tmp_path)
+    run = lambda *command: subprocess.run(command, check=True, capture_output=True)  # noqa: E731
+    commit = ("git", "-c", "user.name=n", "-c", "user.email=e@example.org", "commit", "--quiet", "--allow-empty", "-m", "m")
+    run("git", "init", "--quiet")
+    run(*commit)
+    began = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    given = tmp_path / "in.json"
+    given.write_text("{}")
+    mark = artifacts.sha256(given)
+    with provenance.recorded(tmp_path, "step", {}, "mark", [given]):
+        run(*commit)
+        given.write_text('{"other": 1}')
+        (tmp_path / "mine.py").write_text("A = 1\n")
+    record = json.loads((tmp_path / "step.provenance.json").read_text())
+    assert (record["commit"], record["dirty"], record["inputs"]) == (began, False, {str(given): mark})
+    assert provenance.commit()["dirty"]  # a module beside the Snakefile that is in no commit

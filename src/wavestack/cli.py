@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from wavestack import openings, steps
-from wavestack.artifacts import write_json
+from wavestack.artifacts import sha256, write_json
 from wavestack.params import Parameters, Run
-from wavestack.provenance import recorded
+from wavestack.provenance import commit, recorded
 from wavestack.reading import load
 from wavestack.training.interruption import RESUME, Interrupted
 
@@ -210,6 +210,8 @@ def train(
     step = steps.train(parameters, chosen)
     inputs = [tokens / "manifest.json", *([choice] if choice else [])]
     training = parameters.training(chosen)
+    # checkpoints of another text are not resumed either; where there is none, the training says so
+    mark = f"{step.fingerprint} on {sha256(inputs[0])}" if inputs[0].is_file() else step.fingerprint
     with (
         watching(end_of_job() if minutes is None else time.time() + 60 * minutes) as interruption,
         joined(training.device, training.processes, training.sharded) as processes,
@@ -218,9 +220,7 @@ def train(
     ):
         if not processes.first:
             logging.disable(logging.WARNING)  # all say the same
-        trained = train_run(
-            parameters, chosen, tokens, data, reports, step.fingerprint, choice, processes=processes, interruption=interruption
-        )
+        trained = train_run(parameters, chosen, tokens, data, reports, mark, choice, processes=processes, interruption=interruption)
         speed = trained["tokens"] / trained["seconds"] if trained["seconds"] else None
         timing["training"] = {"seconds": trained["seconds"], "tokens_per_second": speed}
 
@@ -293,6 +293,10 @@ def open_test(
     chosen = parameters.run(run)
     step = steps.open_test(parameters, chosen)
     inputs = [tokens / "manifest.json", trained / "best.json"]
+    if commit()["dirty"] is None:
+        raise ValueError(
+            f"the test split stays closed to {run}: git does not say here whether its code is committed; open it in a checkout"
+        )
     with _step("test", step, fingerprint, reports, inputs):
         open_test_split(parameters, chosen, tokens, trained, data, reports, log, step.fingerprint)
     times, models = openings.count(log, chosen.corpus)
@@ -464,11 +468,11 @@ def gate(
     try:
         before, now = version(baseline, reports), Version(reports)
         verdicts = judge(before, now)
-    except ValueError as error:
-        print(f"wavestack: {error}", file=sys.stderr)
+        if out is not None:
+            write_json(out, to_json(verdicts))
+    except (ValueError, OSError, KeyError) as error:
+        print(f"wavestack: {f'results without {error}' if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise typer.Exit(CANNOT_JUDGE) from None
-    if out is not None:
-        write_json(out, to_json(verdicts))
     print("\n".join(lines(verdicts, str(before), str(now))))
     raise typer.Exit(exit_status(verdicts))
 

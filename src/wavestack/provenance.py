@@ -46,7 +46,13 @@ def fingerprint(settings: Mapping[str, Any], entries: Iterable[str]) -> str:
 
 
 def code_fingerprint(entries: Iterable[str]) -> str:
-    """A hash of the syntax trees of these modules and of all modules of the package that they import."""
+    """A hash of the syntax trees of these modules and of all modules of the package that they import.
+
+    With a user's own module count those that it imports from the working directory.
+
+    Raises:
+        ValueError: a module has no source.
+    """
     found: set[str] = set()
     waiting = [entry.partition(":")[0] for entry in entries]
     while waiting:
@@ -62,28 +68,56 @@ def code_fingerprint(entries: Iterable[str]) -> str:
 
 @cache
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """A module's code without comments and docstrings, and the modules of the package that it imports."""
-    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
+    """A module's code without comments and docstrings, and the modules that count with it."""
+    file = _file(name)
+    if file is None:
+        raise ValueError(f"module '{name}' has no Python source, by which a change of it would be seen")
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
             # `from wavestack.lanes import projection` names a module, `from wavestack.lanes.lane import Lane` a class in one
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            imported |= {node.module} | {module for module in inner if _file(module).is_file()}
+            origin = _origin(node, name, file)
+            imported |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
             first = body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 node.body = body[1:] or [ast.Pass()]
-    ours = sorted(module for module in imported if module.split(".")[0] == "wavestack" and _file(module).is_file())
-    return ast.unparse(tree), tuple(ours)
+    return ast.unparse(tree), tuple(sorted(module for module in imported if _counts(module, name)))
 
 
-def _file(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def _origin(node: ast.ImportFrom, importer: str, file: Path) -> str:
+    """The module that names are imported from, spelt out where dots stand for a part of it."""
+    if node.level == 0:
+        return node.module or ""
+    package = importer.split(".") if file.name == "__init__.py" else importer.split(".")[:-1]
+    return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+
+
+def _counts(module: str, importer: str) -> bool:
+    """Whether a module counts with one that imports it: of the package all do, and of a user's own what is not installed."""
+    file = _file(module)
+    if file is None or _of_the_package(module):
+        return file is not None
+    return not _of_the_package(importer) and file.is_relative_to(Path.cwd()) and "site-packages" not in file.parts
+
+
+def _of_the_package(module: str) -> bool:
+    return module.partition(".")[0] == "wavestack"
+
+
+def _file(module: str) -> Path | None:
+    """A module's source; None where it has none. A user's own module is looked for as `registry.load` does."""
+    first, *rest = module.split(".")
+    roots = [PACKAGE] if _of_the_package(module) else [Path.cwd() / folder / first for folder in (*sys.path, "")]
+    for path in (root.joinpath(*rest) for root in roots):
+        for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+            if file.is_file():
+                return file
+    return None
 
 
 @contextmanager
@@ -101,6 +135,8 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
         A dict to which the step adds its own timings (tokens per second, ...).
     """
     timing: dict[str, Any] = {}
+    # of now, and not of when it is done: meanwhile somebody may commit, edit, or make an input again
+    made, hashes = commit(), {str(path): sha256(path) for path in inputs if Path(path).is_file()}
     started = time.perf_counter()
     yield timing
     timing["seconds"] = round(time.perf_counter() - started, 3)
@@ -113,9 +149,9 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
             "command": _command(),
             "settings": settings,
             "fingerprint": mark,
-            "inputs": {str(path): sha256(path) for path in inputs},
+            "inputs": hashes,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **commit(),
+            **made,
             **machine(),
         },
     )
@@ -170,8 +206,11 @@ def _accelerator() -> str | None:
 
 
 def commit() -> dict[str, Any]:
-    """The commit, and whether code or parameters differ from it. Results (`reports/`) are written while running and do not count."""
-    sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml"]
+    """The commit, and whether code or parameters differ from it. Results (`reports/`) are written while running and do not count.
+
+    Modules of a user's own count where they stand beside the Snakefile.
+    """
+    sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml", ":(glob)*.py"]
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         status = subprocess.run(["git", "status", "--porcelain", "--", *sources], capture_output=True, text=True, check=True)

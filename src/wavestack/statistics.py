@@ -114,12 +114,19 @@ class Interval(NamedTuple):
 
 
 def family(differences: Sequence[Paired | None]) -> list[Interval | None]:
-    """Intervals that hold together, of differences that are looked at together; None for one that there is not."""
+    """Intervals of differences that are looked at together; None for one that there is not.
+
+    What holds together is which of them leave zero out (Holm). That all cover at once is not promised: that would take all of them at the
+    level of the first.
+    """
     levels = iter(holm_levels([p_value(difference) for difference in differences if difference is not None]))
     found: list[Interval | None] = []
     for difference in differences:
-        level = None if difference is None else next(levels)
-        found.append(None if difference is None or level is None else Interval(*interval(difference, level), level))
+        if difference is None:
+            found.append(None)
+        else:
+            level = next(levels)
+            found.append(Interval(*interval(difference, level), level))
     return found
 
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean, geometric_mean
 from types import MappingProxyType
 from typing import Any
 
@@ -92,7 +93,8 @@ def mean_of(rows: list[dict[str, Any]], **key: Any) -> dict[str, Any]:
         "seconds",
         "tokens_per_second",
     )
-    mean = {m: None if any(row[m] is None for row in rows) else sum(row[m] for row in rows) / len(rows) for m in measures}
+    average = {m: geometric_mean if m.endswith("perplexity") else fmean for m in measures}
+    mean = {m: None if any(row[m] is None for row in rows) else average[m](row[m] for row in rows) for m in measures}
     return {**key, "seeds": [row["seed"] for row in rows], **mean}
 
 
@@ -221,7 +223,7 @@ def difference(corpus: str, seeds: list[int], diverged: list[Run]) -> dict[str, 
     """As the comparison writes it: a seed without a pair is null in `nats`."""
     return {
         "corpus": corpus, "spec": "wavestack", "against": "transformer", "seeds": seeds,
-        "nats": [None if seed in diverged else 0.0625 for seed in seeds],
+        "nats": [None if seed in {run.seed for run in diverged} else 0.0625 for seed in seeds],
         "perplexity_percent": None if diverged else 100 * math.expm1(0.0625),
         "verdict": "undecided",
         "reason": "a run is missing or diverged" if diverged else f"{len(seeds)} seeds give points, no interval",

@@ -73,8 +73,29 @@ def test_a_diverged_run_leaves_no_mean_and_no_difference(tmp_path):
     assert next(row for row in found["means"] if row["spec"] == "transformer")["nats_per_token"] is None
 
 
+def test_a_spec_with_a_diverged_run_has_no_slices(tmp_path):
+    parameters = load("params/smoke.yaml", SEEDS)
+    for run in parameters.comparison_runs():
+        result(tmp_path, run, 3.0, status="diverged" if (run.spec, run.seed) == ("transformer", 1) else "ok")
+        slices = pandas.DataFrame({"kind": ["seen"], "least": [0], "tokens": [10], "nats": [30.0]})
+        slices.to_csv(tmp_path / "runs" / str(run) / "slices.csv", index=False)
+    found = write_comparison(parameters, tmp_path, tmp_path)["slices"]
+    assert [(row["spec"], row["tokens"], row["nats_per_token"]) for row in found] == [("wavestack", 10, 3.0)]
+
+
+def test_any_two_of_a_corpus_have_equal_budgets(tmp_path):
+    """Each is within 1% of the first one, and they are not of one another; and a first one that diverged hides nothing."""
+    parameters = load("params/smoke.yaml", [*SEEDS, "studies.comparison.specs=[wavestack, transformer, transformer-masked]"])
+    counts = {"wavestack": 56_000, "transformer": 56_500, "transformer-masked": 55_500}
+    for run in parameters.comparison_runs():
+        status = "diverged" if run.spec == "wavestack" and run.seed == 0 else "ok"
+        result(tmp_path, run, 3.0, parameters=counts[run.spec], status=status)
+    with pytest.raises(ValueError, match=r"transformer/base has 56,500 parameters and transformer-masked/base 55,500; runs of unequal"):
+        write_comparison(parameters, tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("change", "told"), [({"parameters": 57_000}, "57,000 parameters"), ({"tokens": 20_000}, "20,000 training tokens")]
+    ("change", "told"), [({"parameters": 57_000}, "57,000 parameters"), ({"tokens": 21_000}, "21,000 training tokens")]
 )
 def test_unequal_budgets_are_refused_with_both_values(tmp_path, change, told):
     parameters = load("params/smoke.yaml")

@@ -64,3 +64,14 @@ def test_three_seeds_give_intervals_that_hold_together(tmp_path):
 def test_a_spec_of_one_lane_or_none_is_refused():
     with pytest.raises(ParameterError, match=r"studies\.complementarity\.spec: transformer has fewer than two lanes"):
         load("params/smoke.yaml", ["studies.complementarity={corpora: [pydocs], spec: transformer, budget: tiny, seeds: [0]}"])
+
+
+def test_a_diverged_run_has_no_losses_and_is_named(tmp_path):
+    parameters = parameters_of([0, 1, 2])
+    for run in parameters.complementarity_runs():
+        write_run(tmp_path, run, {"fourier": 0.125, "recall": 0.5})
+    where = tmp_path / "measures" / str(parameters.complementarity_runs()[1]) / "documents.parquet"
+    pandas.read_parquet(where).iloc[:0].to_parquet(where)
+    fourier, _ = write_complementarity(parameters, tmp_path, tmp_path)["knockouts"]
+    assert (fourier["nats"], fourier["nats_per_token"], fourier["low"], fourier["high"]) == ([], None, None, None)
+    assert fourier["reason"] == "pydocs/wavestack/tiny/base/seed1 diverged"

@@ -73,11 +73,16 @@ def test_unequal_budgets_are_refused(parameters, tmp_path):
         sized(parameters, tmp_path)
 
 
-def test_a_diverged_run_has_no_difference_and_is_on_no_curve(parameters, tmp_path):
-    write_results(parameters, tmp_path, diverged=["pydocs/transformer/large/tokens=20480/seed1"])
+def test_a_diverged_run_has_no_difference_and_its_point_is_on_no_curve(parameters, tmp_path):
+    """It ended early, after other FLOPs than the seed that went well, whose loss alone would flatter."""
+    write_results(parameters, tmp_path)
+    whole = sized(parameters, tmp_path)
+    lost = next(run for run in parameters.sizes_runs() if str(run) == "pydocs/transformer/large/tokens=20480/seed1")
+    result(tmp_path, lost, 5.0, tokens=12_288, status="diverged")
     found = sized(parameters, tmp_path)
     assert [row["nats"] is None for row in found["equal_size"]] == [False, False, False, True]
-    assert all(row["theirs"] > 4 for row in found["equal_flops"])
+    last = [max(row["training_flops"] for row in each["equal_flops"]) for each in (whole, found)]
+    assert last[1] < last[0]  # where their large model's curve ended
 
 
 def test_flops_of_training_are_three_forward_passes_of_every_token(parameters, tmp_path):

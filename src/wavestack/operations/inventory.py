@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wavestack import steps
-from wavestack.artifacts import read_json
+from wavestack.artifacts import read_json, sha256
 from wavestack.params import Parameters
 from wavestack.steps import Step
 from wavestack.variants import Variant
@@ -34,21 +34,23 @@ class Result:
     step: Step
 
     def problem(self) -> str | None:
-        """Why this is no result of today's code and parameters; None if it is one."""
+        """Why this is no result of today's code, parameters and inputs; None if it is one."""
         if not self.output.is_file():
             return f"{self.output} is not there"
         if not self.record.is_file():
             return f"{self.output} has no record of what made it"
-        found = read_json(self.record).get("fingerprint")
-        return (
-            None
-            if found == self.step.fingerprint
-            else f"{self.output} is of other code or parameters ({found}, not {self.step.fingerprint})"
-        )
+        record = read_json(self.record)
+        found = record.get("fingerprint")
+        if found != self.step.fingerprint:
+            return f"{self.output} is of other code or parameters ({found}, not {self.step.fingerprint})"
+        for path, mark in record["inputs"].items():  # a fingerprint does not cover them
+            if not Path(path).is_file() or sha256(path) != mark:
+                return f"{self.output} is of another {path} than there is"
+        return None
 
 
 def take_away_stale(results: Iterable[Result]) -> list[str]:
-    """Delete a light file of each result that is not of today's code and parameters, so that Snakemake makes it again; tell why."""
+    """Delete a light file of each result that is not of today's code, parameters and inputs, so that Snakemake makes it again; tell why."""
     problems = {result.output: problem for result in results if (problem := result.problem())}
     for output in problems:
         output.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from wavestack.artifacts import TEMPORARY, held, read_json, sha256
+from wavestack.artifacts import TEMPORARY, held
 from wavestack.operations.inventory import Result, results, take_away_stale
 from wavestack.operations.slurm import Job, cancel, jobs_in
 from wavestack.operations.snakemake import DRIVERS
@@ -65,11 +65,7 @@ def resume(parameters: Parameters, profile: Path, overrides: Sequence[str], repo
 
 def current_trainings(everything: Iterable[Result]) -> Iterator[Result]:
     """Those that are there, of today's code and parameters, and of inputs that still are what they were."""
-    for result in everything:
-        if result.output.name == "training.json" and result.problem() is None:
-            inputs = read_json(result.record)["inputs"]
-            if all(Path(path).is_file() and sha256(path) == mark for path, mark in inputs.items()):
-                yield result
+    return (result for result in everything if result.output.name == "training.json" and result.problem() is None)
 
 
 def _acknowledge(trainings: Sequence[Result], profile: Path, overrides: Sequence[str]) -> None:
@@ -96,7 +92,8 @@ def orphans(folder: Path) -> Iterator[psutil.Process]:
     """Jobs of this machine that are at work in a folder, with the shells and the torchruns that they are in."""
     for process, command in _working_in(folder):
         under = _is(command, "snakemake") and UNDER_SNAKEMAKE in command
-        if under or all(any(sign in word for word in command) for sign in ("wavestack", "--fingerprint")):
+        step = all(any(sign in word for word in command) for sign in ("wavestack", "--fingerprint"))
+        if under or step or "wavestack.profiling.process" in command:
             yield process
 
 

@@ -46,7 +46,7 @@ def write_ablation(parameters: Parameters, data: Path, reports: Path) -> dict[st
 def _worths(parameters: Parameters, rows: Mapping[Run, dict[str, Any]], data: Path) -> list[dict[str, Any]]:
     """What each lane is worth on each corpus, what is lost without it, and what each pair interacts, in nats a token.
 
-    Each of the three questions is a family of its own, over all corpora: the intervals of its answers hold together.
+    Each of the three questions is a family of its own, over all corpora: the verdicts on its answers hold together.
     """
     study = parameters.profile.studies.ablation
     assert study is not None

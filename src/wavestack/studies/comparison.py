@@ -19,7 +19,7 @@ from wavestack.studies.results import COLUMNS, Split, means, paired_runs, requir
 def write_comparison(parameters: Parameters, data: Path, reports: Path, split: Split = "valid") -> dict[str, Any]:
     """Put the runs' measures together into `studies/comparison.json` and `.csv`, or those of the test split into `studies/test.json`.
 
-    All pairs of specs on all corpora are one family: their intervals hold together (Holm).
+    All pairs of specs on all corpora are one family: their verdicts hold together (Holm).
 
     Args:
         data: holds the runs' losses of each document.
@@ -43,7 +43,8 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path, split: S
     for entry, difference, sure in zip(entries, differences, statistics.family(differences), strict=True):
         entry |= _nothing(entry) if difference is None or sure is None else _judged(difference, sure, uncertain)
     sides = [[run for run in runs if (run.corpus, run.spec) == side] for side in product(study.corpora, study.specs)]
-    slices = [row for side in sides for row in _slices(side, reports)] if split == "valid" else []
+    scored = [side for side in sides if all(by_run[run]["status"] == "ok" for run in side)]  # the other seeds' would flatter
+    slices = [row for side in scored for row in _slices(side, reports)] if split == "valid" else []
     result = {"rows": rows, "means": means(rows, ("corpus", "spec")), "differences": entries, "slices": slices}
     name = "comparison" if split == "valid" else "test"
     write_json(reports / "studies" / f"{name}.json", result)
@@ -79,7 +80,7 @@ def _judged(difference: Paired, sure: Interval, uncertain: str | None) -> dict[s
         "low_percent": statistics.percent(sure.low),
         "high_percent": statistics.percent(sure.high),
         "p": statistics.p_value(difference),
-        "seeds_for_one_percent": statistics.seeds_to_resolve(difference),
+        "seeds_for_one_percent": statistics.seeds_to_resolve(difference, level=sure.level),
         "verdict": "undecided" if uncertain else statistics.verdict(sure.low, sure.high),
         "reason": uncertain,
     }

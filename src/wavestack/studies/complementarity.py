@@ -20,7 +20,7 @@ COLUMNS = ("corpus", "spec", "lane", "seeds", "nats_per_token", "low", "high", "
 def write_complementarity(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
     """Write `studies/complementarity.json`, and its knock-outs as `.csv`.
 
-    Knock-outs of all lanes on all corpora are one family: their intervals hold together (Holm).
+    Knock-outs of all lanes on all corpora are one family: their verdicts hold together (Holm).
 
     Args:
         data: holds the runs' `knockouts.parquet` and `documents.parquet`.
@@ -39,12 +39,17 @@ def write_complementarity(parameters: Parameters, data: Path, reports: Path) -> 
         runs = [run for run in parameters.complementarity_runs() if run.corpus == corpus]
         found = [read_json(reports / "runs" / str(run) / "complementarity.json") for run in runs]
         blocks += [{"corpus": corpus, "block": place, **_mean(list(each))} for place, each in enumerate(zip(*_blocks(found), strict=True))]
-        whole, tokens = document_nats(runs, data)
+        unscored = next((run for run in runs if pandas.read_parquet(data / "measures" / str(run) / "documents.parquet").empty), None)
         for lane in found[0]["lanes"]:
+            entry = {"corpus": corpus, "spec": study.spec, "lane": lane, "seeds": list(study.seeds)}
+            if unscored is not None:
+                entries.append(entry | {"nats": [], "nats_per_token": None, "reason": f"{unscored} diverged"})
+                differences.append(None)
+                continue
+            whole, tokens = document_nats(runs, data)
             lost = _knocked_out(runs, lane, data)
             by_seed = ((lost - whole).sum(1) / tokens.sum()).tolist()
             reason = None if len(runs) >= SEEDS and len(tokens) > 1 else "too few seeds or documents for an interval"
-            entry = {"corpus": corpus, "spec": study.spec, "lane": lane, "seeds": list(study.seeds)}
             entries.append(entry | {"nats": by_seed, "nats_per_token": fmean(by_seed), "reason": reason})
             differences.append(None if reason else statistics.paired(lost, whole, tokens))
     for entry, interval in zip(entries, statistics.family(differences), strict=True):

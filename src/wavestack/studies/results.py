@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any, Literal
@@ -89,16 +90,16 @@ def means(rows: list[dict[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any
 
 
 def require_equal_budgets(rows: list[dict[str, Any]]) -> None:
-    """ValueError naming the two values where runs on one corpus do not share parameters (within 1%) and training tokens."""
-    for row in rows:
-        first = next(other for other in rows if other["corpus"] == row["corpus"])
-        for measure, tolerance in (
-            ("parameters", 0.01),
-            ("non_embedding_parameters", 0.01),
-            ("training_tokens", 0.0),
-        ):
-            if row["status"] == first["status"] == "ok" and abs(row[measure] - first[measure]) > tolerance * first[measure]:
+    """ValueError naming the two values where runs on one corpus do not share parameters (within 1%) and training tokens.
+
+    One that diverged was ended early, and is not looked at.
+    """
+    for corpus in dict.fromkeys(row["corpus"] for row in rows):
+        ended = [row for row in rows if row["corpus"] == corpus and row["status"] == "ok"]
+        for measure, tolerance in (("parameters", 0.01), ("non_embedding_parameters", 0.01), ("training_tokens", 0.0)):
+            least, most = (extreme(ended, key=itemgetter(measure), default=None) for extreme in (min, max))
+            if least and most and least[measure] < (1 - tolerance) * most[measure]:
                 raise ValueError(
-                    f"{row['corpus']}: {row['spec']}/{row['variant']} has {row[measure]:,} {measure.replace('_', ' ')} and "
-                    f"{first['spec']}/{first['variant']} {first[measure]:,}; runs of unequal budgets are not compared"
+                    f"{corpus}: {most['spec']}/{most['variant']} has {most[measure]:,} {measure.replace('_', ' ')} and "
+                    f"{least['spec']}/{least['variant']} {least[measure]:,}; runs of unequal budgets are not compared"
                 )

@@ -107,11 +107,15 @@ def _at_equal_size(
 
 def _curves(rows: Sequence[Mapping[str, Any]], corpus: str, spec: str) -> list[Curve]:
     """A curve a budget, of the means over seeds; a number of tokens at which a run diverged is left out."""
-    points: dict[str, dict[float, list[float | None]]] = {}
+    points: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for row in (row for row in rows if (row["corpus"], row["spec"]) == (corpus, spec)):
-        points.setdefault(row["budget"], {}).setdefault(row["training_flops"], []).append(row["nats_per_token"])
+        points.setdefault(row["budget"], {}).setdefault(row["variant"], []).append(row)  # which says how many tokens
     return [
-        sorted((flops, fmean(nats)) for flops, nats in curve.items() if None not in nats)  # type: ignore[arg-type]
+        sorted(
+            (seeds[0]["training_flops"], fmean(row["nats_per_token"] for row in seeds))
+            for seeds in curve.values()
+            if all(row["status"] == "ok" for row in seeds)
+        )
         for curve in points.values()
     ]
 

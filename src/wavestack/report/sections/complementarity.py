@@ -20,7 +20,10 @@ def knockouts(found: Sequence[Content]) -> Table:
     for entry in found:
         sure = MISSING if entry["low"] is None else f"{signed(entry['low'], 4)} to {signed(entry['high'], 4)}"
         level = MISSING if entry["level"] is None else f"{entry['level']:.1%}"
-        rows.append(Row((f"without {entry['lane']}", signed(entry["nats_per_token"], 4), by_seed(entry), sure, level)))
+        lost = entry["nats_per_token"] is None
+        seeds = entry["reason"] if lost else by_seed(entry)
+        cells = (f"without {entry['lane']}", signed(entry["nats_per_token"], 4), seeds, sure, level)
+        rows.append(Row(cells, "failed" if lost else ""))
     columns = (
         *(Column("knocked out", numeric=False), Column("nats lost", "per token")),
         *(Column("by seed", "nats per token", numeric=False), Column("interval", "nats per token"), Column("level", "of the interval")),
@@ -123,8 +126,8 @@ def section(context: Context) -> Section:
     study, content = context.study("complementarity")
     about_knockouts = (
         "What a trained model loses when what one lane writes is silenced in all blocks, and nothing is trained again: how much it relies "
-        "on the lane. What a model without the lane could do is the ablation's question. Points are seeds; bars are intervals that hold "
-        "together (Holm)."
+        "on the lane. What a model without the lane could do is the ablation's question. Points are seeds; bars are intervals, wider "
+        "than 95% so that verdicts hold together (Holm)."
     )
     about_likeness = (
         "How alike what lanes say is, to one another and to what comes into the block, whatever its rotation and scale (linear CKA, before "

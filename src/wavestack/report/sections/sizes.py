@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from wavestack.report.panel import MUTED, Look, Rows, panel, short
+from wavestack.report.panel import MUTED, Look, Rows, cross, panel, short
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import PARAMETERS, Column, Content, Row, Table, by_seed, interval, number, share, signed
@@ -79,12 +79,15 @@ def flops_figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look])
     def paint(axes: Axes) -> None:
         for spec in drawn:
             for budget, line in lines.items():
-                found: dict[float, list[float]] = {}
-                for row in (row for row in rows if (row["spec"], row["budget"]) == (spec, budget) and row["nats_per_token"] is not None):
-                    found.setdefault(row["training_flops"], []).append(row["nats_per_token"])
-                points = sorted((flops, fmean(nats)) for flops, nats in found.items())
+                found: dict[str, list[Content]] = {}  # by how many tokens, which the variant says
+                for row in (row for row in rows if (row["spec"], row["budget"]) == (spec, budget)):
+                    found.setdefault(row["variant"], []).append(row)
+                whole = [seeds for seeds in found.values() if all(row["status"] == "ok" for row in seeds)]
+                points = sorted((seeds[0]["training_flops"], fmean(row["nats_per_token"] for row in seeds)) for seeds in whole)
                 x, y = [flops for flops, _ in points], [nats for _, nats in points]
                 axes.plot(x, y, color=specs[spec].colour, marker=specs[spec].marker, ms=4, lw=1.2, ls=line)
+                for seeds in (seeds for seeds in found.values() if seeds not in whole):
+                    cross(axes, max(row["training_flops"] for row in seeds), 0.02, specs[spec], axes.get_xaxis_transform())
         _logarithmic(axes)
         axes.set_xlabel("FLOPs of training")
         axes.set_ylabel("nats per token ↓")

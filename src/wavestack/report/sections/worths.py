@@ -73,7 +73,8 @@ def block(context: Context, corpus: str, found: Sequence[Content], spec: str) ->
         "A lane's Shapley value: the nats a token that it saves when lanes join in a random order. The values of all lanes add up to what "
         "all lanes save over none; two that do the same share what either would have, so that beside it stands what a lane saves that "
         "joins all others: nothing where they do what it does. A pair is worth beyond its lanes what they save together and not apart: "
-        "below zero, one repeats the other. Bars are intervals, which hold together for each of the three questions (Holm), points seeds."
+        "below zero, one repeats the other. Points are seeds, bars intervals, wider than 95% so that the verdicts on each of the three "
+        "questions hold together (Holm)."
     )
     drawn = figure(context.figures.path("worths", corpus), corpus, found, context.looks[spec])
     return Block(caption, table(found), [Markup(drawn)], f"{corpus}: what each lane is worth")

@@ -7,8 +7,9 @@ from written import result
 from wavestack.artifacts import read_json
 from wavestack.gate import exit_status, judge
 from wavestack.operations.versions import Version
+from wavestack.params import Run
 from wavestack.reading import load
-from wavestack.studies.metrics import compared_runs, write_metrics
+from wavestack.studies.metrics import compared_runs, model_name, write_metrics
 
 
 @pytest.fixture
@@ -42,6 +43,12 @@ def test_models_of_another_budget_are_not_mixed_with_those_of_the_comparison(tmp
     assert content["wavestack"]["nats_per_token"] == 4.0
     losses = pandas.read_csv(tmp_path / "losses.csv")
     assert not losses.duplicated(["corpus", "model", "seed", "document"]).any()
+
+
+def test_models_that_are_not_tuned_are_not_mixed_with_those_that_are():
+    tuned, plain, cut = (Run("pydocs", "wavestack", "tiny", variant, 0) for variant in ("tuned", "base", "lanes=none,tuned"))
+    assert [model_name(run, tuned) for run in (tuned, plain, cut)] == ["wavestack", "wavestack base", "wavestack lanes=none,tuned"]
+    assert [model_name(run, plain) for run in (tuned, plain)] == ["wavestack tuned", "wavestack"]
 
 
 def test_a_failed_seed_is_counted_and_leaves_no_losses(tmp_path, parameters):

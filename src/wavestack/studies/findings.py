@@ -1,5 +1,6 @@
 """Findings: every published claim with its evidence and a verdict, as JSON for programs and as Markdown for people."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,10 +30,15 @@ def _finding(claim: Claim, evidence: Sequence[Evidence]) -> dict[str, Any]:
     verdict = decide(deciding, claim.any_of)
     reason = None
     if verdict == "undecided":
-        open_ones = list(dict.fromkeys(each.reason for each in deciding if each.reason))
-        reason = "; ".join(open_ones) if deciding else f"it takes {claim.needs}, of which this profile has no results"
+        reason = _why(deciding) if deciding else f"it takes {claim.needs}, of which this profile has no results"
     texts = {"id": claim.id, "claim": claim.text, "published": claim.published}
     return {**texts, "verdict": verdict, "reason": reason, "evidence": [asdict(each) for each in evidence]}
+
+
+def _why(deciding: Sequence[Evidence]) -> str:
+    """The reasons, and of how much of the evidence each is, where there is more than one piece."""
+    counts = Counter(each.reason for each in deciding if each.reason)
+    return "; ".join(f"{reason} (in {count} of {len(deciding)})" if len(deciding) > 1 else reason for reason, count in counts.items())
 
 
 def decide(evidence: Sequence[Evidence], any_of: bool) -> Verdict:

@@ -18,9 +18,9 @@ MEASURES = ("nats_per_token", "bits_per_byte", "perplexity", "word_perplexity", 
 LOSSES = ("corpus", "model", "seed", "document", "tokens", "nats")
 
 
-def model_name(run: Run, budget: str) -> str:
-    """Of a run's model, whatever its seed: the spec, with a budget that is not `budget`, and a variant."""
-    parts = [run.spec, run.budget if run.budget != budget else "", run.variant if run.variant not in ("base", "tuned") else ""]
+def model_name(run: Run, usual: Run) -> str:
+    """Of a run's model, whatever its seed: the spec, with its budget and variant where they are not the usual ones."""
+    parts = [run.spec, run.budget if run.budget != usual.budget else "", run.variant if run.variant != usual.variant else ""]
     return " ".join(filter(None, parts))
 
 
@@ -40,7 +40,8 @@ def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str
         {corpus: {model: {measure: mean over seeds}}}, with how many seeds there are and how many of them failed. A measure that a failed
         seed lacks is None; one that a corpus does not have (words of code) is left out.
     """
-    names = {run: model_name(run, parameters.profile.studies.comparison.budget) for run in compared_runs(parameters)}
+    usual = parameters.comparison_runs()[0]
+    names = {run: model_name(run, usual) for run in compared_runs(parameters)}
     rows = [{**run_row(run, reports), "model": name} for run, name in names.items()]
     content: dict[str, Any] = {}
     for mean in means(rows, ("corpus", "model")):

@@ -75,7 +75,7 @@ def alignment_figure(path: Path, corpus: str, found: Sequence[Content]) -> str:
         for block in found:
             for i, row in enumerate(block["cka"]):
                 for j, alike in enumerate(row[: i + 1]):
-                    axes.add_patch(Rectangle((left + j, i), 1, 1, color=PALETTE[0], alpha=0.05 + 0.75 * alike, lw=0))
+                    axes.add_patch(Rectangle((left + j, i), 1, 1, color=PALETTE[0], alpha=0.05 + 0.45 * alike, lw=0))
                     axes.text(left + j + 0.5, i + 0.5, f"{alike:.2f}", ha="center", va="center", fontsize=6, color=INK)
             axes.text(left, -0.3, f"block {block['block']}", fontsize=8, color=INK)
             left += len(block["names"]) + 0.7

@@ -26,8 +26,10 @@ def verdicts(context: Context) -> list[Verdict]:
 
 
 def _decided_by(finding: Mapping[str, Any]) -> str:
-    """The effects that decided."""
-    return "; ".join(effect(each) for each in finding["evidence"] if each["decides"] and each["verdict"] == finding["verdict"])
+    """The effects that decided, and of what they are."""
+    return "; ".join(
+        f"{each['protocol']}: {effect(each)}" for each in finding["evidence"] if each["decides"] and each["verdict"] == finding["verdict"]
+    )
 
 
 def table(findings: Sequence[Content]) -> Table:

@@ -175,9 +175,9 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
     lost = dict.fromkeys(row) | {"corpus": "x", "kind": "alone", "mended": "scale", "ours": "a", "theirs": "b", "reason": "nan"}
     table = audit.table({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
     assert [row.cells[0] for row in table.rows] == ["as published", "+ padding", "scale alone"]
-    assert table.rows[0].cells[3:7] == ("42,339,715", "23,840,320", "4,000,000", "1,000,000")
-    assert table.rows[0].cells[7:10] == ("0.7290", "1.0480", "−0.3190 (−0.330 to −0.308)")
-    assert table.rows[0].cells[10:] == ("–", "–", "3.0000", "2.5000", "+0.5000", "+0.2500 (+0.125 to +0.375)")
+    assert table.rows[0].cells[3:7] == ("+0.2500 (+0.125 to +0.375)", "+0.5000", "3.0000", "2.5000")
+    assert table.rows[0].cells[7:12] == ("−0.3190 (−0.330 to −0.308)", "0.7290", "1.0480", "–", "–")
+    assert table.rows[0].cells[12:] == ("42,339,715", "23,840,320", "4,000,000", "1,000,000")
     assert len(table.rows[0].cells) == len(table.columns)
     assert table.rows[2].kind == "failed"
     assert table.notes == ("scale alone: nan",)

@@ -95,9 +95,10 @@ def _row(rung: Rung, before: Rung | None, corpus: str, seeds: Sequence[int], sco
         return row | {"reason": failed}
     published = [[published_loss(run.valid, rung.replay) for run in side] for side in (ours, theirs)]
     row |= dict(zip(("published_ours", "published_theirs"), map(fmean, published), strict=True))
-    gaps = numpy.subtract(*([batch_means(run.valid, rung.replay) for run in side] for side in (ours, theirs)))  # seeds x batches
-    # each batch counts as much as another, however many tokens it has
-    row |= _told("published", _difference(rung.replay.scale * gaps, numpy.ones(gaps.shape[1])))
+    first, second = (rung.replay.scale * numpy.array([batch_means(run.valid, rung.replay) for run in side]) for side in (ours, theirs))
+    row |= _told(
+        "published", _difference(first - second, numpy.ones(first.shape[1]))
+    )  # a batch counts as another, however many tokens it has
     if all(len(run.held_out) for run in (*ours, *theirs)):
         held_out = [fmean(published_loss(run.held_out, rung.replay) for run in side) for side in (ours, theirs)]
         row |= dict(zip(("held_out_ours", "held_out_theirs"), held_out, strict=True))

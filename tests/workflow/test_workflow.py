@@ -72,6 +72,30 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_what_was_made_of_files_that_are_not_found_is_kept(finished, tmp_path, monkeypatch):
+    """Somebody forgets to set WAVESTACK_DATA: nothing is deleted, nothing is taken from elsewhere, and the files are named."""
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    texts = tmp_path / "texts" / "letters"
+    texts.mkdir(parents=True)
+    (texts / "letters.txt").write_text("".join(f"letter {number}\n-----\n" for number in range(200)))
+    with (project / "params" / "corpora.yaml").open("a") as file:
+        file.write('\nletters: {licence: private, files: {form: text, train: letters.txt, separator: "-----"}}\n')
+    profile = project / "params" / "tiny.yaml"
+    profile.write_text(profile.read_text().replace("corpora:\n", "corpora:\n  letters: {}\n", 1))
+    train = "data/tiny/corpora/letters/train.parquet"
+    monkeypatch.setenv("WAVESTACK_DATA", str(texts.parent))
+    done = snakemake(project, "--cores", "1", train)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.delenv("WAVESTACK_DATA")
+    forgotten = snakemake(project, "--cores", "1", train)
+    assert forgotten.returncode == 1
+    assert f"corpus 'letters' was made of {texts}/letters.txt, and its files are not found now" in forgotten.stderr
+    assert (project / train).is_file()
+    monkeypatch.setenv("WAVESTACK_DATA", str(texts.parent))
+    assert "Nothing to be done" in snakemake(project, "--cores", "1", train).stderr
+
+
 @pytest.mark.nightly
 def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, tmp_path):
     """Everything else is there already; nothing that is asked for without its name opens them, even where they were opened before."""

@@ -9,6 +9,7 @@ import pandas
 import pytest
 
 from wavestack.artifacts import read_json
+from wavestack.reading import load
 
 REPORTS = Path("reports")
 CPU = REPORTS / "findings-cpu"
@@ -348,3 +349,12 @@ def test_the_published_comparison_at_its_own_size():
     readme_says(f"With as many the transformer has {mended:.2f}")
     nats = f"{first['nats_ours']:.2f}, {first['nats_theirs']:.2f}, {equal['nats_theirs']:.2f}"
     behind_it_says(f"In nats a token: {nats}.")
+
+
+def test_how_much_of_the_audit_is_there():
+    runs = load("params/findings-cpu.yaml").audit_runs()
+    there = sum((CPU / "measures" / str(run) / "rows.parquet").is_file() for run in runs)
+    readme_says(
+        f"of the audit of the published comparison {there} of {len(runs)} trainings are done, and no table is made of it before all are"
+    )
+    assert (CPU / "studies/audit.json").is_file() == (there == len(runs))

@@ -446,10 +446,10 @@ def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
 @app.command()
 def metrics(data: Data, reports: Reports, params: Profile = QUICK, override: Overrides = [], fingerprint: Fingerprint = "") -> None:
     """Write the few numbers of every model that versions are compared by, and the losses behind them."""
-    from wavestack.studies.metrics import compared_runs, write_metrics
+    from wavestack.studies.metrics import write_metrics
 
     parameters = load(params, override)
-    inputs = _of_runs(reports, compared_runs(parameters), "metrics.json")
+    inputs = _of_runs(reports, parameters.compared_runs(), "metrics.json")
     with _step("metrics", steps.metrics(parameters), fingerprint, reports, inputs):
         write_metrics(parameters, data, reports)
 

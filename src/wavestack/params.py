@@ -210,6 +210,10 @@ class Parameters:
         keys = itertools.product(study.corpora, subsets, study.seeds)
         return [Run(corpus, study.spec, study.budget, variant, seed) for corpus, variant, seed in keys]
 
+    def compared_runs(self) -> list[Run]:
+        """Runs that the metrics are of: those of the comparison, and those of the ablation grid."""
+        return list(dict.fromkeys([*self.comparison_runs(), *self.ablation_runs()]))
+
     def complementarity_runs(self) -> list[Run]:
         """Runs whose lanes are looked at."""
         study = self.profile.studies.complementarity

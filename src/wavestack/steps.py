@@ -11,7 +11,6 @@ from typing import Any
 
 from wavestack.params import ModelSpec, Parameters, Run
 from wavestack.provenance import fingerprint
-from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
 
 
@@ -159,7 +158,7 @@ def study(parameters: Parameters, name: str) -> Step:
 
 def metrics(parameters: Parameters) -> Step:
     """The numbers that versions are compared by: of which runs."""
-    return _step({"runs": [str(run) for run in compared_runs(parameters)]}, ["wavestack.studies.metrics"])
+    return _step({"runs": [str(run) for run in parameters.compared_runs()]}, ["wavestack.studies.metrics"])
 
 
 def findings(parameters: Parameters) -> Step:

@@ -49,7 +49,6 @@ def running(project, rule: str) -> str:
     return until(lambda: next((number for number, state, comment in queue(project) if state == "RUNNING" and rule in comment), None), 600)
 
 
-@pytest.mark.nightly  # .ci/run takes smoke through Slurm
 def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
     status, told = project.run(*on_slurm(), **submitted.path)
     assert status == 0, told

@@ -9,7 +9,7 @@ from wavestack.gate import exit_status, judge
 from wavestack.operations.versions import Version
 from wavestack.params import Run
 from wavestack.reading import load
-from wavestack.studies.metrics import compared_runs, model_name, write_metrics
+from wavestack.studies.metrics import model_name, write_metrics
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def parameters():
 
 
 def test_metrics_are_means_under_stable_keys(tmp_path, parameters):
-    for run in compared_runs(parameters):
+    for run in parameters.compared_runs():
         result(tmp_path, run, 4.0 + 0.1 * run.seed + 0.5 * (run.variant != "base"))
     write_metrics(parameters, tmp_path, tmp_path)
     content = read_json(tmp_path / "metrics.json")
@@ -36,7 +36,7 @@ def test_metrics_are_means_under_stable_keys(tmp_path, parameters):
 def test_models_of_another_budget_are_not_mixed_with_those_of_the_comparison(tmp_path):
     half = "{hidden: 32, blocks: 2, context: 64, parameters: 40000, tokens: 10240}"
     parameters = load("params/smoke.yaml", [f"budgets.half={half}", "studies.ablation.budget=half"])
-    for run in compared_runs(parameters):
+    for run in parameters.compared_runs():
         result(tmp_path, run, 4.0 if run.budget == "tiny" else 5.0)
     content = write_metrics(parameters, tmp_path, tmp_path)["pydocs"]
     assert set(content) == {"wavestack", "transformer", "wavestack half lanes=none", "wavestack half lanes=wavelet"}
@@ -52,7 +52,7 @@ def test_models_that_are_not_tuned_are_not_mixed_with_those_that_are():
 
 
 def test_a_failed_seed_is_counted_and_leaves_no_losses(tmp_path, parameters):
-    for run in compared_runs(parameters):
+    for run in parameters.compared_runs():
         result(tmp_path, run, 4.0, status="diverged" if (run.spec, run.seed) == ("transformer", 1) else "ok")
     write_metrics(parameters, tmp_path, tmp_path)
     found = read_json(tmp_path / "metrics.json")["pydocs"]["transformer"]

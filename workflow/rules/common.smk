@@ -7,13 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 from wavestack import steps
 from wavestack.cli import checked
 from wavestack.corpora.sources import local_files
 from wavestack.operations.inventory import STAGES, results
 from wavestack.operations.relay import pass_on
 from wavestack.params import Run
-from wavestack.studies.metrics import compared_runs
 from wavestack.variants import Variant
 
 if len(workflow.configfiles) > 1:
@@ -86,6 +86,19 @@ def tested():
 def light_of(stage):
     """The light results that a stage of dvc.yaml makes."""
     return [str(result.output) for result in results(PARAMETERS, Path(REPORTS)) if result.stage == stage]
+
+
+def files_of(wildcards):
+    """The local files of a corpus. What was made of files that are not found now stays: Snakemake would delete it, and fail to make it again."""
+    files = local_files(wildcards.corpus, PARAMETERS.corpora[wildcards.corpus])
+    made = Path(f"{DATA}/corpora/{wildcards.corpus}/train.parquet")
+    before = workflow.persistence.input(IOFile(str(made))) if made.is_file() else []
+    if before and not files:
+        raise WorkflowError(
+            f"corpus '{wildcards.corpus}' was made of {before[0]}, and its files are not found now; set WAVESTACK_DATA as it was, or put them "
+            f"into data/raw/{wildcards.corpus}/; to make it of another text, delete {made.parent} first"
+        )
+    return files
 
 
 def run_of(wildcards):
@@ -170,7 +183,7 @@ def results_of(study):
         "comparison": PARAMETERS.comparison_runs(),
         "ablation": PARAMETERS.ablation_runs(),
         "sizes": PARAMETERS.sizes_runs(),
-        "metrics": compared_runs(PARAMETERS),
+        "metrics": PARAMETERS.compared_runs(),
     }[study]
     results = expand("{reports}/runs/{run}/{file}", reports=REPORTS, run=runs, file=["metrics.json", "train.timing.json"])
     if study in ("comparison", "ablation", "sizes", "metrics"):

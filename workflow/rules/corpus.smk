@@ -1,20 +1,5 @@
 # Text and tokens.
 
-from snakemake.io import IOFile
-
-
-def files_of(wildcards):
-    """The local files of a corpus. What was made of files that are not found now stays: Snakemake would delete it, and fail to make it again."""
-    files = local_files(wildcards.corpus, PARAMETERS.corpora[wildcards.corpus])
-    made = Path(f"{DATA}/corpora/{wildcards.corpus}/train.parquet")
-    before = workflow.persistence.input(IOFile(str(made))) if made.is_file() else []
-    if before and not files:
-        raise WorkflowError(
-            f"corpus '{wildcards.corpus}' was made of {before[0]}, and its files are not found now; set WAVESTACK_DATA as it was, or put them "
-            f"into data/raw/{wildcards.corpus}/; to make it of another text, delete {made.parent} first"
-        )
-    return files
-
 
 rule corpus:
     input:

@@ -24,11 +24,6 @@ def model_name(run: Run, usual: Run) -> str:
     return " ".join(filter(None, parts))
 
 
-def compared_runs(parameters: Parameters) -> list[Run]:
-    """Those of the comparison, and those of the ablation grid."""
-    return list(dict.fromkeys([*parameters.comparison_runs(), *parameters.ablation_runs()]))
-
-
 def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str, Any]:
     """Write `metrics.json` and `losses.csv`.
 
@@ -41,7 +36,7 @@ def write_metrics(parameters: Parameters, data: Path, reports: Path) -> dict[str
         seed lacks is None; one that a corpus does not have (words of code) is left out.
     """
     usual = parameters.comparison_runs()[0]
-    names = {run: model_name(run, usual) for run in compared_runs(parameters)}
+    names = {run: model_name(run, usual) for run in parameters.compared_runs()}
     rows = [{**run_row(run, reports), "model": name} for run, name in names.items()]
     content: dict[str, Any] = {}
     for mean in means(rows, ("corpus", "model")):

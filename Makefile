@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: reproduce test setup slurm-up slurm-test slurm-down
+.PHONY: reproduce test nightly setup slurm-up slurm-test slurm-down
 
 reproduce: $(INSTALLED)
 	$(BIN)/snakemake --cores
 
 test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+nightly: $(INSTALLED) # the slow tests alone
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m nightly
 
 setup: $(INSTALLED)
 

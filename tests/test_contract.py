@@ -38,8 +38,11 @@ def registered(name):
 
 # Those that most others are made of. The rest is checked nightly, and each before it trains.
 KINDS = (
-    *("wavestack", "wavestack-attention-mixer", "transformer-convolution", "transformer-window", "gated-linear-attention"),
-    *("reference", "reference-transformer"),
+    "wavestack",
+    "transformer-convolution",
+    "gated-linear-attention",
+    "reference",
+    "reference-transformer",
 )
 SPECS = [pytest.param(name, marks=() if name in KINDS else pytest.mark.nightly) for name in load("params/smoke.yaml").specs]
 
@@ -55,7 +58,11 @@ def test_every_registered_spec_passes(name):
     assert [f.check for f in findings if f.precision == "bfloat16"] == [check for check in NUMERIC if check not in declared]
 
 
-@pytest.mark.parametrize("name", registry.LANES)
+OFTEN = ("fourier", "wavelet", "recall", "attention")
+LANES = [pytest.param(name, marks=() if name in OFTEN else pytest.mark.nightly) for name in registry.LANES]
+
+
+@pytest.mark.parametrize("name", LANES)
 def test_every_registered_lane_passes(name):
     findings = contract.check(contracts._wavestack([name], "gated"), contracts.SMALL)
     assert [finding.detail for finding in findings if not finding.passed] == []

@@ -104,6 +104,7 @@ def test_one_seed_is_held_against_the_spread_of_the_baseline():
     assert verdict_of(judge(before, Planted(seeds=(0,), chance=2, nats=4.04))).verdict == "regression"
 
 
+@pytest.mark.nightly
 def test_the_family_is_refused_in_one_of_twenty_cases_at_most():
     """Three models, 200 versions that are no worse: at most 5% of them, 10, and chance may add 3 times 3.1."""
     models = ("a", "b", "c")

@@ -32,7 +32,7 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.nightly) if name == "memory" else name for name in TINY])
 def test_a_script_writes_rows_whose_ratios_are_those_of_its_medians(name, tmp_path):
     if name == "memory" and sys.platform != "linux":
         pytest.skip("there is no high-water mark to reset")

@@ -30,6 +30,7 @@ def at_work(project):
     driver.wait()
 
 
+@pytest.mark.nightly
 def test_the_second_of_two_at_once_is_refused_at_once(project, at_work, outcomes):
     driver, training = at_work
     status, told = project.run(*project.workflow(*LONG))

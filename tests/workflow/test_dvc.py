@@ -81,11 +81,13 @@ def edit(project: Path, file: str, old: str, new: str) -> None:
     (project / file).write_text(text.replace(old, new))
 
 
+@pytest.mark.nightly
 def test_a_second_repro_does_nothing(stored):
     assert "Data and pipelines are up to date" in done(stored, "dvc", "repro")
     assert done(stored, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.nightly
 def test_a_clone_knows_that_results_are_current_before_they_are_there(clone):
     told = done(clone, "dvc", "repro", "--dry", "--allow-missing")
     assert "Running stage" not in told
@@ -95,6 +97,7 @@ def test_a_clone_knows_that_results_are_current_before_they_are_there(clone):
     assert "Stage 'corpora@tiny' didn't change" in stale.stdout + stale.stderr
 
 
+@pytest.mark.nightly
 def test_a_clone_is_restored_and_has_nothing_to_do(stored, clone):
     restored = restore(clone)
     assert restored.returncode == 0, restored.stderr
@@ -150,6 +153,7 @@ def test_an_experiment_with_another_value(stored, tmp_path):
     assert any(experiment["experiments"] for experiment in shown)
 
 
+@pytest.mark.nightly
 def test_a_flipped_byte_is_named(clone):
     assert restore(clone).returncode == 0
     checkpoint = next((clone / "data/tiny/runs/pydocs/wavestack/tiny/base/seed0").glob("best.safetensors"))
@@ -171,6 +175,7 @@ def test_a_flipped_byte_is_named(clone):
     assert restore(clone).returncode == 0
 
 
+@pytest.mark.nightly
 def test_a_remote_that_is_not_there_or_not_named_is_one_message(clone):
     (clone.parent / "wavestack-store").unlink()
     restored = restore(clone)
@@ -212,12 +217,14 @@ def test_what_dvc_plots_is_there():
     assert [figure for figure in drawn if not (ROOT / figure).is_file()] == []
 
 
+@pytest.mark.nightly
 def test_a_profile_that_is_not_stored_says_so(clone):
     restored = run(clone, "wavestack", "restore", "--params", "params/quick.yaml")
     assert restored.returncode == 1
     assert "dvc.lock has no corpora@quick" in restored.stderr
 
 
+@pytest.mark.nightly
 def test_an_unknown_stage_is_told(clone):
     ended = run(clone, "wavestack", "reproduce", "trian", "--params", "params/tiny.yaml")
     assert ended.returncode == 1

@@ -72,6 +72,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_what_was_made_of_files_that_are_not_found_is_kept(finished, tmp_path, monkeypatch):
     """Somebody forgets to set WAVESTACK_DATA: nothing is deleted, nothing is taken from elsewhere, and the files are named."""
     project = tmp_path / "project"
@@ -125,6 +126,7 @@ def test_questions_about_the_workflow_are_answered(finished, option):
     assert "train" in done.stdout or "good condition" in done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_snakemake_s_own_report_needs_no_network(finished):
     done = snakemake(finished, "--report", "overview.html")
     assert done.returncode == 0, done.stderr
@@ -162,6 +164,7 @@ def test_a_changed_parameter_reruns_what_reads_it(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_more_gpus_than_a_step_is_allowed_are_told_and_not_cut(finished):
     asked = ("--cores", "2", "-n", "--config", "training={device: cuda, processes: 2}", "--resources")
     done = snakemake(finished, *asked, "gpu=1")

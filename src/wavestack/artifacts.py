@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas
-
 TEMPORARY = ".tmp"  # how the names of files end that are being written
 
 
@@ -62,6 +60,8 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows under exactly these columns; floats in full precision."""
+    import pandas  # takes as long to load as all else that a command needs before it starts
+
     frame = pandas.DataFrame([dict(row) for row in rows], columns=list(columns))
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
@@ -72,6 +72,8 @@ def append_csv(path: str | Path, row: Mapping[str, Any], columns: Sequence[str])
     Raises:
         ValueError: the table has other columns.
     """
+    import pandas
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b", buffering=0) as file:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wavestack import openings, steps
+from wavestack import steps
 from wavestack.artifacts import sha256, write_json
 from wavestack.params import Parameters, Run
 from wavestack.provenance import commit, recorded
@@ -287,6 +287,7 @@ def open_test(
     fingerprint: Fingerprint = "",
 ) -> None:
     """Score a trained run of a frozen spec on the whole test split, and log that it was opened."""
+    from wavestack import openings
     from wavestack.evaluation.opening import open_test as open_test_split
 
     parameters = load(params, override)

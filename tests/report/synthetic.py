@@ -281,10 +281,10 @@ def sized(parameters: Parameters) -> dict[str, Any]:
     """As the sizes study writes it: of one pair and budget, on two numbers of tokens."""
     rows = [run_row(run) | {"training_flops": 5e6 * parameters.budget(run).tokens} for run in parameters.sizes_runs()]
     pair = {"corpus": parameters.profile.studies.sizes.corpora[0], "spec": "wavestack", "against": "transformer"}
-    ends = {"low_percent": -20.25, "high_percent": -2.5}
+    ends = {"low_percent": -20.25, "high_percent": -2.5, "level": 0.975, "verdict": "better", "reason": None}
     equal = [{**pair, "budget": "tiny", "tokens": 750_000, "seeds": [0], "nats": [-0.125], "perplexity_percent": -11.75, **ends}]
-    nothing = dict.fromkeys(("nats", "perplexity_percent", *ends))
-    equal.append({**pair, "budget": "tiny", "tokens": 1_500_000, "seeds": [0], **nothing})
+    nothing = dict.fromkeys(("perplexity_percent", *ends)) | {"verdict": "undecided", "reason": "a run is missing or diverged"}
+    equal.append({**pair, "budget": "tiny", "tokens": 1_500_000, "seeds": [0], "nats": [None], **nothing})
     flops = [{**pair, "training_flops": 7.5e12, "ours": 4.0, "theirs": 4.25, "nats": -0.25, "perplexity_percent": -22.12}]
     cost = {"parameters": 1_062_144, "non_embedding_parameters": 800_000, "flops_per_token": 2e6}
     cost |= {"of_the_output_layer": 5e5, "over_the_sequence": 2e5}

@@ -1,6 +1,8 @@
 """Findings on results written by hand: what each claim is decided by, and which way."""
 
+import json
 import math
+from itertools import product
 
 import pandas
 import pytest
@@ -93,6 +95,37 @@ def test_a_profile_without_results_says_what_it_would_take(tmp_path):
     assert {finding["verdict"] for finding in findings.values()} == {"undecided"}
     reason = "it takes a comparison of a stack of lanes with the transformer on TinyStories, of which this profile has no results"
     assert findings["tinystories-beats-transformer"]["reason"] == reason
+
+
+BASES = {
+    "corpora": ["pydocs"], "specs": ["bases", "bases-learned", "bases-mean", "wavestack"], "budgets": ["tiny"], "tokens": [10_240, 20_480],
+    "seeds": [0, 1, 2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lows", "verdict"),
+    [((-3.0, -2.0, -3.0, -2.0), "supported"), ((-3.0, -2.0, -3.0, 1.0), "refuted"), ((-3.0, -2.0, -3.0, -0.5), "undecided")],
+)
+def test_explicit_mathematics_has_to_be_better_than_every_other_basis_everywhere(tmp_path, lows, verdict):
+    """An interval is one percent wide. Of other lanes, which say nothing of bases, there is no evidence."""
+    parameters = load(SMOKE, [f"studies.sizes={json.dumps(BASES)}"])
+    places = list(product(("bases-learned", "bases-mean"), (10_240, 20_480)))
+    entries = [
+        {"corpus": "pydocs", "spec": "bases", "against": against, "budget": "tiny", "tokens": tokens, "perplexity_percent": low + 0.5,
+         "low_percent": low, "high_percent": low + 1, "verdict": "x", "reason": None}
+        for (against, tokens), low in zip([*places, ("wavestack", 20_480)], [*lows, 7.0], strict=True)
+    ]  # fmt: skip
+    write_json(tmp_path / "studies" / "sizes.json", {"equal_size": entries})
+    finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
+    assert finding["verdict"] == verdict
+    assert [evidence["low"] for evidence in finding["evidence"]] == list(lows)
+
+
+def test_lanes_that_are_left_out_say_nothing_of_bases(tmp_path):
+    sizes = "{corpora: [pydocs], specs: [wavestack, transformer], budgets: [tiny], tokens: [20_480], seeds: [0]}"
+    write_json(tmp_path / "studies" / "sizes.json", {"equal_size": [{"against": "transformer"}]})
+    assert found(load(SMOKE, [f"studies.sizes={sizes}"]), tmp_path)["explicit-is-more-efficient"]["evidence"] == []
 
 
 AUDITED = (

@@ -97,6 +97,16 @@ def by_seed(entry: Content) -> str:
     return ", ".join(f"{MISSING if nats is None else signed(nats, 4)} (seed {seed})" for seed, nats in pairs)
 
 
+def level(entry: Content) -> str:
+    """Of an interval that a family widened."""
+    return MISSING if entry.get("level") is None else f"{entry['level']:.1%}"
+
+
+def verdict(entry: Content) -> str:
+    """What a difference says, of the first model against the second, and why where it decides nothing."""
+    return f"undecided: {entry['reason']}" if entry["verdict"] == "undecided" else entry["verdict"]
+
+
 def interval(entry: Content) -> str:
     """Of a difference in perplexity; older files have none."""
     if entry.get("low_percent") is None:

@@ -172,6 +172,37 @@ def _knocked_out(results: Results) -> list[Evidence]:
     return found
 
 
+IMPLICIT = {"random", "learned"}  # lanes over a basis that no mathematics chose
+
+
+def _kinds(spec: ModelSpec) -> list[str]:
+    lanes: Mapping[str, Mapping[str, Any]] = spec.knobs.get("lanes", {})
+    return [knobs.get("lane", name) for name, knobs in lanes.items()]
+
+
+def _explicit(results: Results) -> list[Evidence]:
+    """Lanes over bases of mathematics against the same lanes over other bases, at every number of training tokens.
+
+    Bases of the constant alone decide as well: where they do as well as polynomials and cosines, it is the mean that helps.
+    """
+    study, content = results.parameters.profile.studies.sizes, results.study("sizes")
+    if study is None or content is None:
+        return []
+    specs = results.parameters.specs
+    ours, *others = study.specs
+    same = [name for name in others if specs[ours].lanes and specs[name].lanes == specs[ours].lanes]
+    if not any(IMPLICIT & set(_kinds(specs[name])) for name in same) or IMPLICIT & set(_kinds(specs[ours])):
+        return []
+    found = []
+    for entry in (entry for entry in content["equal_size"] if entry["against"] in same):
+        missing = entry["reason"] if entry["verdict"] == "undecided" else None
+        values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
+        verdict, reason = judged(*values[1:], 0, missing)
+        protocol = f"{entry['corpus']}: {ours} against {entry['against']}, {entry['budget']}, {entry['tokens']:,} training tokens"
+        found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, "studies/sizes.json", True))
+    return found
+
+
 def _compose(results: Results) -> list[Evidence]:
     """A lane that joins a trained model and is taken out again must change no logit, and trained alone lower the loss."""
     found = []
@@ -270,6 +301,13 @@ CLAIMS = (
         "0.742 to 0.745 with all three lanes, 0.747 to 0.825 without one of them",
         _every_lane,
         "an ablation of all subsets of the lanes",
+    ),
+    Claim(
+        "explicit-is-more-efficient",
+        "Stating mathematics explicitly is more efficient than learning everything implicitly.",
+        "a hypothesis, not measured",
+        _explicit,
+        "a study of sizes whose specs have the same lanes over bases of mathematics, and over random and learned ones",
     ),
     Claim(
         "lanes-compose-at-run-time",

@@ -4,7 +4,7 @@ A training step costs three times its forward pass (the backward pass does each 
 FLOPs are counted from the built modules, the output layer and what lanes or attention do over the sequence included.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import log
 from pathlib import Path
@@ -19,7 +19,8 @@ from wavestack import statistics
 from wavestack.artifacts import write_csv, write_json
 from wavestack.lanes.lane import Lane
 from wavestack.params import Parameters, Run
-from wavestack.statistics import SEEDS
+from wavestack.studies.calibration import uncalibrated
+from wavestack.studies.differences import has_interval, judge, points
 from wavestack.studies.results import COLUMNS, paired_runs, require_equal_budgets, run_row
 
 STEP = 3  # forward passes that a training step costs
@@ -36,9 +37,9 @@ def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
 
     Returns:
         rows: a run each, with the FLOPs of its training. costs: of each model, FLOPs a token of the forward pass, and on what.
-        equal_size: our loss minus theirs at each budget and number of tokens; intervals need three seeds, and hold one by one: a curve is
-        a description, and no family of verdicts. equal_flops: the same at as many FLOPs of training, each side at the size that is best
-        for them. Ours is the spec that the study names first.
+        equal_size: our loss minus theirs at each budget and number of tokens, all of them one family, whose verdicts hold together
+        (Holm). equal_flops: the same at as many FLOPs of training, each side at the size that is best for them, without an interval. Ours
+        is the spec that the study names first.
 
     Raises:
         ValueError: where two runs that are compared had unequal budgets, tokens or documents.
@@ -52,12 +53,17 @@ def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
         row = run_row(run, reports)
         rows.append(row | {"training_flops": STEP * forward[run.corpus, run.spec, run.budget] * row["training_tokens"]})
     ours, *others = study.specs
-    equal_size, equal_flops = [], []
+    equal_size: list[dict[str, Any]] = []
+    equal_flops: list[dict[str, Any]] = []
+    differences = []
     for corpus, theirs in product(study.corpora, others):
         pair = {"corpus": corpus, "spec": ours, "against": theirs}
-        equal_size += [{**pair, **found} for found in _at_equal_size(parameters, data, rows, corpus, ours, theirs)]
+        for place, sides in _at_equal_size(parameters, rows, corpus, ours, theirs):
+            equal_size.append({**pair, **place})
+            differences.append(paired_runs(*sides, data) if has_interval(place) else None)
         curves = [_curves(rows, corpus, spec) for spec in (ours, theirs)]
         equal_flops += [{**pair, **found} for found in at_equal_flops(*curves)]
+    judge(equal_size, differences, uncalibrated(parameters, reports))
     result = {"rows": rows, "costs": costs, "equal_size": equal_size, "equal_flops": equal_flops}
     write_json(reports / "studies" / "sizes.json", result)
     write_csv(reports / "studies" / "sizes.csv", rows, SIZED)
@@ -85,24 +91,19 @@ def _cost(parameters: Parameters, corpus: str, spec: str, budget: str) -> dict[s
 
 
 def _at_equal_size(
-    parameters: Parameters, data: Path, rows: Sequence[dict[str, Any]], corpus: str, ours: str, theirs: str
-) -> Iterable[dict[str, Any]]:
+    parameters: Parameters, rows: Sequence[dict[str, Any]], corpus: str, ours: str, theirs: str
+) -> Iterator[tuple[dict[str, Any], tuple[list[Run], list[Run]]]]:
+    """Each budget and number of tokens, with the difference there seed by seed, and the runs behind it."""
     found = {Run(*(row[key] for key in ("corpus", "spec", "budget", "variant", "seed"))): row for row in rows}
-    runs = {spec: [run for run in parameters.sizes_runs() if (run.corpus, run.spec) == (corpus, spec)] for spec in (ours, theirs)}
-    by_place: dict[tuple[str, int], list[tuple[Run, Run]]] = {}
-    for own, other in zip(runs[ours], runs[theirs], strict=True):
+    sides = [[run for run in parameters.sizes_runs() if (run.corpus, run.spec) == (corpus, spec)] for spec in (ours, theirs)]
+    by_place: dict[tuple[str, int], tuple[list[Run], list[Run]]] = {}
+    for own, other in zip(*sides, strict=True):
         assert (own.budget, own.variant, own.seed) == (other.budget, other.variant, other.seed)
-        by_place.setdefault((own.budget, parameters.budget(own).tokens), []).append((own, other))
-    for (budget, tokens), pairs in by_place.items():
-        require_equal_budgets([found[run] for pair in pairs for run in pair])
-        losses = [(found[own]["nats_per_token"], found[other]["nats_per_token"]) for own, other in pairs]
-        nats = None if any(None in pair for pair in losses) else [own - other for own, other in losses]
-        sure = nats is not None and len(pairs) >= SEEDS
-        difference = paired_runs([own for own, _ in pairs], [other for _, other in pairs], data) if sure else None
-        low, high = (None, None) if difference is None else map(statistics.percent, statistics.interval(difference))
-        place = {"budget": budget, "tokens": tokens, "seeds": [own.seed for own, _ in pairs], "nats": nats}
-        percent = None if nats is None else statistics.percent(fmean(nats))
-        yield {**place, "perplexity_percent": percent, "low_percent": low, "high_percent": high}
+        for side, run in zip(by_place.setdefault((own.budget, parameters.budget(own).tokens), ([], [])), (own, other), strict=True):
+            side.append(run)
+    for (budget, tokens), (own_runs, other_runs) in by_place.items():
+        require_equal_budgets([found[run] for run in (*own_runs, *other_runs)])
+        yield {"budget": budget, "tokens": tokens, **points(own_runs, other_runs, found)}, (own_runs, other_runs)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], corpus: str, spec: str) -> list[Curve]:

@@ -12,7 +12,22 @@ from wavestack.report.panel import GRID, INK, PAPER, Look, Rows, cross, named_ro
 from wavestack.report.provenance import run_steps
 from wavestack.report.section import Block, Context, Section, corpora_of
 from wavestack.report.sections import slices
-from wavestack.report.table import MISSING, OF_A_RUN, Column, Content, Row, Table, by_seed, failure, interval, number, run_of, signed
+from wavestack.report.table import (
+    MISSING,
+    OF_A_RUN,
+    Column,
+    Content,
+    Row,
+    Table,
+    by_seed,
+    failure,
+    interval,
+    level,
+    number,
+    run_of,
+    signed,
+    verdict,
+)
 
 
 def table(content: Content, runs: Sequence[Run], reasons: Mapping[Run, str]) -> Table:
@@ -53,7 +68,7 @@ def differences(content: Content) -> Table:
                 by_seed(entry),
                 signed(entry["perplexity_percent"], 1, "%"),
                 interval(entry),
-                MISSING if entry.get("level") is None else f"{entry['level']:.1%}",
+                level(entry),
                 MISSING if entry.get("p") is None else f"{entry['p']:.2g}",
                 _seeds_needed(entry),
                 verdict(entry),
@@ -79,11 +94,6 @@ def _seeds_needed(entry: Content) -> str:
     if entry.get("level") is None:
         return MISSING
     return "needs more text" if entry["seeds_for_one_percent"] is None else number(entry["seeds_for_one_percent"], 0)
-
-
-def verdict(entry: Content) -> str:
-    """What a difference says, of the first model against the second, and why where it decides nothing."""
-    return f"undecided: {entry['reason']}" if entry["verdict"] == "undecided" else entry["verdict"]
 
 
 def figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -> str:

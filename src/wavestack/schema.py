@@ -350,6 +350,8 @@ class Sweep(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     round: Positive = 1  # 2 and more: a sweep measured once more, to see whether its exponents come out the same
+    # a length that the first model is measured at beside each of the lengths, so that times of several jobs are told in units of it
+    yardstick: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
     def _one_load(self) -> "Sweep":
@@ -357,6 +359,8 @@ class Sweep(Strict):
             raise PydanticCustomError("load", "expected either tokens (of a batch) or batch (sequences)")
         if self.compile and self.mode in ("decode", "generation"):
             raise PydanticCustomError("compile", "expected no compile where the state grows with each token: every call would compile anew")
+        if self.yardstick is not None and self.yardstick not in self.lengths:
+            raise PydanticCustomError("yardstick", f"expected a yardstick that is one of the lengths, found {self.yardstick}")
         return self
 
     @property

@@ -88,6 +88,27 @@ def test_a_missing_gpu_is_a_status(tmp_path):
     assert result["ratios"] == {}
 
 
+YARDSTICK = "studies.lengths.sweeps=[{lengths: [64, 128], tokens: 256, yardstick: 64}]"
+
+
+def test_the_first_model_is_held_against_itself_at_another_length(tmp_path):
+    result = lengths.measure_length(smoke(YARDSTICK), SWEEP, 128, tmp_path, tmp_path)
+    assert list(result["models"]) == ["wavestack", "transformer"]
+    samples = {spec: rows.seconds.to_numpy() for spec, rows in pandas.read_csv(tmp_path / "length128.csv").groupby("spec")}
+    found = result["yardstick"]
+    assert (found["spec"], found["length"], found["pairs"]) == ("wavestack", 64, len(samples["wavestack"]))
+    assert found["ratio"] == pytest.approx(pandas.Series(samples["wavestack"] / samples[lengths.YARDSTICK]).median())
+    assert found["seconds_median"] == pytest.approx(pandas.Series(samples[lengths.YARDSTICK]).median())
+    assert found["low"] <= found["ratio"] <= found["high"]
+    assert result["other_cores"] >= 0
+
+
+def test_a_yardstick_that_fails_is_told():
+    lost = [{"status": "timeout", "reason": "no answer"}]
+    found = lengths._yardstick("wavestack", 64, lost, [[]], [[1.0, 2.0]])
+    assert (found["reason"], found["ratio"], found["seconds_median"]) == ("no answer", None, None)
+
+
 def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
     with pytest.raises(ValueError, match=rf"'nothing' is none of the sweeps of studies.lengths \({SWEEP}\); add it there"):
         lengths.measure_length(smoke(), "nothing", 64, tmp_path, tmp_path)
@@ -97,6 +118,8 @@ def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
         smoke("studies.lengths.sweeps=[{mode: dreaming, lengths: [64], tokens: 256}]")
     with pytest.raises(ValueError, match=r"expected either tokens \(of a batch\) or batch \(sequences\)"):
         smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, batch: 2}]")
+    with pytest.raises(ValueError, match="expected a yardstick that is one of the lengths, found 32"):
+        smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, yardstick: 32}]")
 
 
 @pytest.mark.parametrize("failing", ["peak", "account"])

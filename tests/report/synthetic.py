@@ -298,7 +298,10 @@ def swept(name: str) -> dict[str, Any]:
     pair = {"spec": "wavestack", "against": "transformer"}
     return {
         "name": name, "mode": "training", "device": "cpu", "precision": "float32", "compile": False,
-        "matrix_peak": {"4096": 4e10},
+        "matrix_peak": {"4096": 4e10}, "other_cores": {"1024": 0.04, "4096": 0.35},
+        "yardsticks": [
+            {"at": 4096, "spec": "wavestack", "length": 1024, "reason": None, "ratio": 1.016, "low": 0.99, "high": 1.03, "pairs": 12},
+        ],
         "rows": [length_row(spec, length) for length in LENGTHS for spec in SPECS],
         "ratios": [
             {"spec": "transformer", "length": length, "than": "wavestack", "ratio": ratio, "low": 0.9 * ratio, "high": None, "pairs": 5}

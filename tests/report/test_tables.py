@@ -209,6 +209,26 @@ def test_lengths_tell_what_makes_a_measurement_doubtful():
     )
 
 
+def test_what_a_model_takes_stands_beside_what_the_first_one_does():
+    """At 4,096 it is 456 of 204 MiB by the process; by their tensors both have 200. At 256 their calls have no ratio."""
+    table = lengths.table(swept("a"), [])
+    beside = [tuple(cells(table, i)[f"times the first model's {what}"] for what in ("time", "memory or state")) for i in range(8)]
+    assert {beside[i] for i in (0, 2, 4, 6, 7)} == {("–", "–")}  # the first model's own, and one that failed
+    assert [beside[i] for i in (1, 3, 5)] == [
+        ("–", "1.059, 1.000"),
+        ("0.90 (0.81 to –)", "1.294, 1.000"),
+        ("1.40 (1.26 to –)", "2.235, 1.000"),
+    ]
+    assert [note for note in table.notes if "other work" in note] == ["length 4,096: other work took 0.3 cores meanwhile"]
+
+
+def test_a_model_against_itself():
+    known, *_ = swept("a")["yardsticks"]
+    unknown = known | dict.fromkeys(("ratio", "low", "high")) | {"reason": "no answer after 600 s"}
+    table = lengths.yardstick_table([known, unknown])
+    assert [row.cells for row in table.rows] == [("4,096", "1.016 (0.990 to 1.030)"), ("4,096", "unknown: no answer after 600 s")]
+
+
 def test_growth_shows_exponents_crossovers_and_ratios():
     table = lengths.growth_table(swept("a"), ["wavestack", "transformer"])
     rows = [cells(table, i) for i in range(4)]

@@ -165,7 +165,7 @@ def lengths(reports, **exponents):
         for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
-    sweep = {"name": "training-cpu", "mode": "training", "device": "cpu", "rows": rows}
+    sweep = {"name": "training-cpu", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
     write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "mode": "decode"}]})
 
 
@@ -208,6 +208,23 @@ def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
     content["sweeps"].append({**content["sweeps"][0], "differences": []})
     write_json(tmp_path / "studies" / "lengths.json", content)
     assert len(found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"), [((0.9, 1.1, 1.4), "supported"), ((0.9, 0.95, 1.0), "undecided"), ((0.9, 1.4), "undecided")]
+)
+def test_attention_that_bends_upwards_is_told_by_calls_side_by_side(tmp_path, ratios, verdict):
+    """A line through a bend has a wide interval; 0.9 that becomes 1.4 from 256 to 4,096 is an exponent of 0.16 more."""
+    lengths(tmp_path, wavestack=1.0, transformer=1.0)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    for row in content["sweeps"][0]["rows"]:
+        row["seconds_median"] *= 1 + (row["length"] / 4096) ** 3 if row["spec"] == "transformer" else 1
+    content["sweeps"][0]["ratios"] = [
+        {"spec": "transformer", "than": "wavestack", "length": length, "ratio": ratio, "low": ratio - 0.05, "high": ratio + 0.05}
+        for length, ratio in zip((256, 1024, 4096), ratios, strict=False)
+    ]
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    assert found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]["verdict"] == verdict
 
 
 def test_two_lengths_do_not_decide(tmp_path):
@@ -309,7 +326,7 @@ def test_memory_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, 
         rows[2]["accounted_bytes"], rows[3]["accounted_bytes"] = tensors, 100
     for row in rows:
         row |= {"mode": mode, "batch": 1, "seconds_median": 1.0, "tokens_per_second": 1.0}
-    sweep = {"name": f"{mode}-{device}", "mode": mode, "device": device, "rows": rows}
+    sweep = {"name": f"{mode}-{device}", "mode": mode, "device": device, "rows": rows, "ratios": []}
     write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
     finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
     assert finding["verdict"] == verdict
@@ -320,7 +337,7 @@ def test_memory_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, 
 def test_short_sequences_say_nothing_of_memory(tmp_path):
     point = {"status": "ok", "length": 2048, "peak_bytes": 100, "mode": "training", "batch": 1, "seconds_median": 1.0}
     rows = [{**point, "spec": spec, "tokens_per_second": 1.0} for spec in ("wavestack", "transformer")]
-    sweep = {"name": "short", "mode": "training", "device": "cuda", "rows": rows}
+    sweep = {"name": "short", "mode": "training", "device": "cuda", "rows": rows, "ratios": []}
     write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
     finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
     assert (finding["verdict"], finding["evidence"]) == ("undecided", [])

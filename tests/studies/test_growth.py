@@ -82,6 +82,10 @@ def test_a_shape_needs_eight_lengths():
     assert shape(dict.fromkeys(LENGTHS[:7], 1.0)) is None
 
 
+def test_what_takes_nothing_has_no_shape():
+    assert shape({length: float(length > 128) for length in LENGTHS}) is None
+
+
 def test_where_curves_cross():
     """Ratios of 1/2 at 1,024 and 2 at 4,096 are 1 half-way between, in logarithms."""
     found = crossover({256: (0.4, 0.3, 0.5), 1024: (0.5, 0.25, 0.9), 4096: (2.0, 1.5, 4.0)})
@@ -109,6 +113,7 @@ def test_curves_that_do_not_cross(ratio, where):
         ([(0.45, 0.4, 0.5), (0.9, 0.8, 2.0)], "never", 2048, None),  # maybe from there
         ([(1.1, 0.9, 1.2), (1.1, 0.9, 1.2)], "unresolved", None, None),  # the ends say the opposite
         ([(0.9, 0.8, 1.1), (0.9, 0.8, 1.1)], "unresolved", None, None),
+        ([(0.99, 0.9, 1.1), (1.01, 0.9, 1.1)], "unresolved", None, None),  # though the values cross
     ],
 )
 def test_ends_that_say_otherwise(ratios, where, low, high):

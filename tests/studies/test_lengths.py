@@ -1,5 +1,7 @@
 """Sequence lengths put together."""
 
+import math
+
 import pytest
 
 from wavestack.artifacts import read_json, write_json
@@ -104,6 +106,29 @@ def test_a_later_round_is_held_against_the_first(found):
     assert set(differences) == {("wavestack", measure, part) for measure in ("time", "memory") for part in ("all", "upper half")}
     assert differences["wavestack", "time", "all"]["value"] == pytest.approx(0.1)
     assert differences["wavestack", "memory", "all"]["value"] == pytest.approx(0)
+
+
+def test_times_of_jobs_on_a_machine_that_tires_are_told_in_yardsticks(tmp_path):
+    """Each job is half as slow again as the one before: in seconds an exponent of 0.585 more, and none in yardsticks."""
+    slower = {length: 1.5**place for place, length in enumerate(LENGTHS)}
+
+    def models(length):
+        return {"wavestack": measured(slower[length], 2048, 5000), "transformer": measured(2 * slower[length], 2048, 5000)}
+
+    values = {}
+    for told in (True, False):
+        write_points(tmp_path, TRAINING, "training", lambda length: 2048 // length, models, lambda length: {})
+        for length in LENGTHS if told else LENGTHS[1:]:
+            path = tmp_path / "profile" / TRAINING / f"length{length}.json"
+            known = {"spec": "wavestack", "length": 16, "seconds_median": slower[length], "ratio": 1.0}
+            write_json(path, {**read_json(path), "yardstick": known})
+        lengths = ", ".join(map(str, LENGTHS))
+        sweeps = f"[{{lengths: [{lengths}], tokens: 2048, yardstick: 16}}]"
+        (sweep,) = write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)["sweeps"]
+        values[told] = {spec: fit(sweep, spec, "time")["value"] for spec in ("wavestack", "transformer")}
+        assert [found["at"] for found in sweep["yardsticks"]] == list(LENGTHS if told else LENGTHS[1:])
+    assert values[True] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1.0))
+    assert values[False] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1 + math.log2(1.5)))  # one is missing
 
 
 def test_ratios_of_a_later_round_are_held_against_the_first(found):

@@ -12,6 +12,7 @@ from scipy import stats
 
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters
+from wavestack.profiling.others import OtherWork
 from wavestack.profiling.peak import available_memory, matrix_peak
 from wavestack.profiling.process import Request
 from wavestack.profiling.worker import Worker
@@ -21,6 +22,7 @@ from wavestack.training.checkpoint import Architecture
 
 SAMPLES = ("spec", "length", "process", "turn", "seconds")
 SHARE = 0.85  # of the memory that is free, for one process; the rest is for the models that wait for their turn
+YARDSTICK = "(yardstick)"  # the first model at the sweep's own length, among the models; no spec has brackets in its name
 SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device"}
 
 
@@ -33,7 +35,8 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
     Args:
         name: of the sweep.
         data: gets `length<length>.csv`, every timed call.
-        reports: gets `length<length>.json`: medians, and ratios of times from calls of one turn.
+        reports: gets `length<length>.json`: medians; ratios of times from calls of one turn, to the first model's, and of the first
+            model to itself at the sweep's yardstick; and how many cores other work took meanwhile.
 
     Raises:
         ValueError: there is no such sweep, or it has no such length.
@@ -44,27 +47,33 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
     if length not in sweep.lengths:
         known = ", ".join(map(str, sweep.lengths))
         raise ValueError(f"{length} is none of the lengths of sweep '{name}' ({known}); add it there")
-    batch, budget = sweep.sequences(length), parameters.lengths_budget(sweep)
-    requests = {
-        spec: Request(
+    budget = parameters.lengths_budget(sweep)
+    memory = _limit() if sweep.device == "cpu" else None
+
+    def request(spec: str, length: int) -> Request:
+        return Request(
             Architecture(parameters.specs[spec], budget, study.vocabulary).to_json(),
             mode=sweep.mode,
             length=length,
-            batch=batch,
+            batch=sweep.sequences(length),
             threads=study.threads,
             device=sweep.device,
             precision=sweep.precision,
             compile=sweep.compile,
-            memory=_limit() if sweep.device == "cpu" else None,
+            memory=memory,
         )
-        for spec in sweep.specs or study.specs
-    }
+
+    specs = sweep.specs or study.specs
+    requests = {spec: request(spec, length) for spec in specs}
+    if sweep.yardstick is not None:
+        requests[YARDSTICK] = request(specs[0], sweep.yardstick)
+    meanwhile = OtherWork()
     there = sweep.device == "cpu" or torch.cuda.is_available()
     peaks = [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
     processes = [_in_turns(requests, study, sweep.device) for _ in range(study.processes)] if there else []
     times = {spec: [found[spec][1] for found in processes] for spec in requests}
     peaks += [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
-    models = {spec: _summary([found[spec][0] for found in processes], times[spec]) if there else SKIPPED for spec in requests}
+    models = {spec: _summary([found[spec][0] for found in processes], times[spec]) if there else SKIPPED for spec in specs}
     samples = [
         dict(zip(SAMPLES, (spec, length, process, turn, seconds), strict=True))
         for spec, by_process in times.items()
@@ -76,16 +85,21 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         "sweep": name,
         "mode": sweep.mode,
         "length": length,
-        "batch": batch,
+        "batch": sweep.sequences(length),
         "device": sweep.device,
         "precision": sweep.precision,
         "compile": sweep.compile,
         "threads": study.threads,
         "matrix_peak": max(peaks, default=None),
         "matrix_peaks": peaks,  # before and after, which lie apart where other work came or went
+        "other_cores": meanwhile.cores() if there else None,
         "models": models,
         "ratios": _ratios({spec: times[spec] for spec, found in models.items() if found["status"] == "ok"}),
+        "yardstick": None,
     }
+    if sweep.yardstick is not None:
+        told = [found[YARDSTICK][0] for found in processes]
+        result["yardstick"] = _yardstick(specs[0], sweep.yardstick, told, times[YARDSTICK], times[specs[0]])
     write_json(reports / f"length{length}.json", result)
     return result
 
@@ -120,16 +134,18 @@ def _group(requests: Mapping[str, Request], study: Lengths) -> dict[str, tuple[d
                     spent += answer["seconds"]
             order.reverse()
             turns += 1
-        return {spec: (_told(worker), seconds[spec]) for spec, worker in workers.items()}
+        return {spec: (_told(worker, whole=spec != YARDSTICK), seconds[spec]) for spec, worker in workers.items()}
 
 
-def _told(worker: Worker) -> dict[str, Any]:
-    """What a process tells in the end, with its status.
+def _told(worker: Worker, whole: bool) -> dict[str, Any]:
+    """What a process tells in the end, with its status; of its memory and FLOPs as well where the whole is wanted.
 
     What is asked after all timed calls may fail and leaves the times: a call whose memory is given back at once takes longer, and a trace
     takes far more than the call itself.
     """
     found = {**worker.facts, "status": worker.status, "reason": worker.reason}
+    if not whole:
+        return found
     found |= worker.ask("peak")
     found |= worker.ask("account")
     failed = worker.status != found["status"]
@@ -152,12 +168,29 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         "seconds_quartiles": [low, high],
         "tokens_per_second": first["call_tokens"] / median,
         "peak_bytes": int(statistics.median(peaks)) if peaks else None,
+        "peak_bytes_by_process": peaks,
         **{key: first.get(key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
         **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }
     # by the models' own formulas: PyTorch's counter takes causal attention for all of its matrix, and knows no Fourier transform
     result["flops_per_second"] = result["flops"] / median if result["flops"] else None
     return result
+
+
+def _yardstick(
+    spec: str, length: int, processes: Sequence[Mapping[str, Any]], yardstick: Sequence[Sequence[float]], first: Sequence[Sequence[float]]
+) -> dict[str, Any]:
+    """The yardstick's time, and how much longer the first model's calls take, from pairs of one turn; None where one of both failed."""
+    failed = next((found for found in processes if found["status"] != "ok"), None)
+    known = bool(processes) and failed is None and all(first)
+    ratio = _ratios({spec: yardstick, "": first})[""] if known else {}
+    return {
+        "spec": spec,
+        "length": length,
+        "reason": None if failed is None else failed["reason"],
+        "seconds_median": statistics.median(s for calls in yardstick for s in calls) if known else None,
+        **{key: ratio.get(key) for key in ("ratio", "low", "high", "pairs")},
+    }
 
 
 def _ratios(times: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, dict[str, Any]]:

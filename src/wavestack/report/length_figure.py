@@ -8,11 +8,11 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from wavestack.report.panel import MUTED, Look, Rows, cross, panel, short
+from wavestack.report.panel import Look, Rows, cross, panel, short
 from wavestack.report.table import Content
 
 Measure = Callable[[Content], tuple[float, float, float] | None]  # value, low and high of a row; None where it has none
-NAMED = 6  # models in a legend inside the frame; more of them stand beside it
+NAMED = 4  # models in a legend inside the frame; more of them stand beside it
 
 
 def figure(
@@ -22,7 +22,7 @@ def figure(
     measure: Measure,
     specs: Mapping[str, Look],
     slopes: Mapping[str, float] | None = None,
-    crossings: Iterable[float] = (),
+    crossings: Iterable[tuple[str, float]] = (),
 ) -> str:
     """A measure of every model; one that failed is a cross at the upper edge, with its status.
 
@@ -31,7 +31,7 @@ def figure(
         title: of the measure, with its unit and direction.
         rows: of a sweep in `studies/lengths.json`.
         slopes: of models' fitted lines, in logarithms: drawn through the middle of their points.
-        crossings: lengths at which two models cross.
+        crossings: models that the first one overtakes, and from which length on.
     """
     shown = [spec for spec in specs if any(row["spec"] == spec for row in rows)]
 
@@ -49,9 +49,9 @@ def figure(
             axes.errorbar(x, y, yerr=spread, color=look.colour, marker=look.marker, ms=5, lw=1.4, ls=line, capsize=2, label=spec)
             if slope is not None:
                 middle = exp(fmean(log(value) - slope * log(length) for length, value in zip(x, y, strict=True)))
-                axes.plot(x, [middle * length**slope for length in x], color=look.colour, lw=1.0)
-        for crossing in crossings:
-            axes.axvline(crossing, color=MUTED, lw=0.8, ls=":")
+                axes.plot(x, [middle * length**slope for length in x], color=look.colour, lw=1.0, ls=look.line)
+        for overtaken, crossing in crossings:
+            axes.axvline(crossing, color=specs[overtaken].colour, lw=1.0, ls=":")
         _crosses(axes, rows, shown, specs)
         axes.margins(x=0.1)
         axes.set_xlabel("sequence length, tokens")

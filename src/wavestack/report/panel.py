@@ -74,12 +74,15 @@ class Look:
     index: int  # of the page's variable --spec-<index>
     colour: str
     marker: str
+    line: str = "-"  # where one is drawn without its markers
 
 
 def looks(specs: Sequence[str]) -> dict[str, Look]:
     """A look for each spec, by its place in the list."""
-    n = len(PALETTE)  # whoever comes after so many has a colour again, but another marker
-    return {spec: Look(i % n, PALETTE[i % n], MARKERS[(i + i // n) % len(MARKERS)]) for i, spec in enumerate(specs)}
+    n = len(PALETTE)  # whoever comes after so many has a colour again, but another marker and line
+    return {
+        spec: Look(i % n, PALETTE[i % n], MARKERS[(i + i // n) % len(MARKERS)], "--" if i >= n else "-") for i, spec in enumerate(specs)
+    }
 
 
 def file_name(*parts: str) -> str:

@@ -6,13 +6,14 @@ Texts and figures are those of the write-up "WaveStack LLM model - Initial Findi
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf, log
 from typing import Any
 
 from wavestack.params import ModelSpec
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
 from wavestack.studies.growth import POINTS, exponent
-from wavestack.studies.lengths import byte_ratios, seconds
+from wavestack.studies.lengths import byte_ratios, times
 
 LINEAR = 1.03  # an exponent of up to this is called linear
 UP_TO = 4096  # tokens, the longest sequence of the claims
@@ -78,7 +79,7 @@ def _wikitext(results: Results) -> list[Evidence]:
     return _against_transformers(results, results.corpora("wikitext-2"), 10)
 
 
-Times = Mapping[str, Mapping[int, float]]  # seconds a sequence, of a model at a length
+Times = Mapping[str, Mapping[int, float]]  # of a sequence, of a model at a length, in any unit
 
 
 def _linear(results: Results) -> list[Evidence]:
@@ -87,13 +88,16 @@ def _linear(results: Results) -> list[Evidence]:
     block = results.benchmark("block")
     if block:
         what = "training step of one block, benchmarks/block.py"
-        times = _times((row["contender"], row["length"], row["length"] * row["median"]) for row in block)
-        found.append(_growth(times, "wavestack", "transformer", what, "../benchmarks/block.csv", decides=False))
+        of_block = {
+            contender: {row["length"]: row["length"] * row["median"] for row in block if row["contender"] == contender}
+            for contender in ("wavestack", "transformer")
+        }
+        found.append(_growth(of_block, None, what, "../benchmarks/block.csv", decides=False))
     for ours, theirs, sweep in _sweeps(results):
         if sweep["mode"] in ("training", "forward"):
-            times = _times((row["spec"], row["length"], seconds(row)) for row in sweep["rows"] if row["status"] == "ok")
+            of_sweep = {spec: times(sweep["rows"], spec) for spec in (ours, theirs)}
             what = f"{sweep['name']}, whole models, {sweep['threads']} threads"
-            found.append(_growth(times, ours, theirs, what, "studies/lengths.json", decides=True))
+            found.append(_growth(of_sweep, _apart(sweep["ratios"], ours, theirs), what, "studies/lengths.json", decides=True))
     return found
 
 
@@ -110,27 +114,44 @@ def _sweeps(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                 yield ours, theirs, {**sweep, "threads": content["threads"]}
 
 
-def _times(points: Iterable[tuple[str, int, float]]) -> Times:
-    times: dict[str, dict[int, float]] = {}
-    for spec, length, took in points:
-        if length <= UP_TO:
-            times.setdefault(spec, {})[length] = took
-    return times
+def _apart(ratios: Iterable[Mapping[str, Any]], ours: str, theirs: str) -> float | None:
+    """By how much their time grows faster than ours at least, as an exponent: from calls side by side at both ends of the range.
+
+    A straight line through a curve that bends upwards has an interval as wide as the bend, and would call it chance.
+    """
+    ends = {
+        ratio["length"]: (ratio["low"], ratio["high"])
+        for ratio in ratios
+        if (ratio["spec"], ratio["than"]) == (theirs, ours) and ratio["length"] <= UP_TO and ratio["low"] is not None
+    }
+    if len(ends) < POINTS:
+        return None
+    first, last = min(ends), max(ends)
+    return log(ends[last][0] / ends[first][1]) / log(last / first)
 
 
-def _growth(times: Times, ours: str, theirs: str, what: str, file: str, decides: bool) -> Evidence:
-    """The exponent of our time, and theirs in words; 1 is linear."""
-    own, their = (exponent(times.get(spec, {})) for spec in (ours, theirs))
+def _growth(times: Times, apart: float | None, what: str, file: str, decides: bool) -> Evidence:
+    """The exponent of our time, and theirs in words; 1 is linear.
+
+    Args:
+        times: ours, then theirs.
+        apart: by how much theirs is greater at least, where calls were side by side.
+    """
+    ours, theirs = times
+    own, their = (exponent({length: took for length, took in times[spec].items() if length <= UP_TO}) for spec in (ours, theirs))
     protocol = f"{what}: {ours}"
     if own is None or their is None:
         few = f"fewer than {POINTS} lengths up to {UP_TO:,} were measured"
         return Evidence(protocol, "exponent of time", None, None, None, "undecided", few, file, decides)
     protocol += f", {own.lengths[0]:,} to {own.lengths[-1]:,} tokens; {theirs} has {their.value:.2f} ({their.low:.2f} to {their.high:.2f})"
+    super_linear = max(their.low, -inf if apart is None else own.low + apart) > LINEAR
     verdict: Verdict = "undecided"
     reason: str | None = f"up to {LINEAR} is called linear, and an interval lies on both sides"
-    if own.low > LINEAR or their.high <= LINEAR:
+    if own.low > LINEAR:
         verdict, reason = "refuted", None
-    elif own.high <= LINEAR and their.low > LINEAR:
+    elif their.high <= LINEAR and not super_linear:
+        verdict, reason = "refuted", f"that of {theirs} is linear, too"
+    elif own.high <= LINEAR and super_linear:
         verdict, reason = "supported", None
     return Evidence(protocol, "exponent of time", own.value, own.low, own.high, verdict, reason, file, decides)
 

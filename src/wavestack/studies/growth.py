@@ -66,8 +66,8 @@ class Shape:
 
 
 def shape(points: Mapping[int, float]) -> Shape | None:
-    """None for fewer than eight lengths, where the criterion cannot choose."""
-    if len(points) < SHAPE_POINTS:
+    """None for fewer than eight lengths, where the criterion cannot choose, or where one is not above zero."""
+    if len(points) < SHAPE_POINTS or min(points.values()) <= 0:
         return None
     lengths = numpy.array(sorted(points), dtype=float)
     values = numpy.array([points[length] for length in sorted(points)])
@@ -123,10 +123,10 @@ def crossover(ratios: Mapping[int, Ratio]) -> Crossover | None:
         known = [ratio for length in lengths if (ratio := ratios[length][end]) is not None]
         ends.append(_rises_above_one(lengths, known) if len(known) == len(lengths) else None)
     low, high = (end if end is not None and 0 < end < inf else None for end in ends)
-    if 0 < value < inf:
-        return Crossover(value, low, high, "inside")
     if ends == [0, inf]:
         return Crossover(None, None, None, "unresolved")
+    if 0 < value < inf:
+        return Crossover(value, low, high, "inside")
     return Crossover(None, low, high, "always" if value == 0 else "never")
 
 

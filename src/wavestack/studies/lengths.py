@@ -24,7 +24,9 @@ COLUMNS = (
     "seconds_median",
     "seconds_quartiles",
     "tokens_per_second",
+    "yardstick_seconds",
     "peak_bytes",
+    "peak_bytes_by_process",
     "accounted_bytes",
     "unaccounted",
     "state_bytes",
@@ -44,10 +46,10 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     """Put the lengths together into `studies/lengths.json` and `.csv`.
 
     Returns:
-        sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; fits, exponents of
-        time and of memory (of the state, where tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of
-        the curves; crossovers with the model that is named first; and of a later round its exponents less those of the first one, and the
-        ratios of both.
+        sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; yardsticks, the
+        first model's times at each length against its own at one of them; fits, exponents of time and of memory (of the state, where
+        tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of the curves; crossovers with the model
+        that is named first; and of a later round its exponents less those of the first one, and the ratios of both.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
@@ -66,16 +68,19 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
 def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
     points = [read_json(folder / f"length{length}.json") for length in sorted(sweep.lengths)]
     rows = [
-        {column: {**point["models"][spec], **point, "spec": spec}.get(column) for column in COLUMNS} for point in points for spec in specs
+        {column: {**point["models"][spec], **point, **_yardstick_of(point), "spec": spec}.get(column) for column in COLUMNS}
+        for point in points
+        for spec in specs
     ]
     ratios = [{"spec": spec, "length": point["length"], **found} for point in points for spec, found in point["ratios"].items()]
     curves = _curves(rows)
     return {
         "name": sweep.name,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
-        **{peak: {str(point["length"]): point.get(peak) for point in points} for peak in ("matrix_peak", "matrix_peaks")},
+        **{key: {str(point["length"]): point.get(key) for point in points} for key in ("matrix_peak", "matrix_peaks", "other_cores")},
         "rows": rows,
         "ratios": ratios,
+        "yardsticks": [{"at": point["length"], **point["yardstick"]} for point in points if point.get("yardstick")],
         "fits": [
             {"spec": spec, "measure": measure, "range": name, **(asdict(found) if found else NOTHING)}
             for (spec, measure), curve in curves.items()
@@ -125,9 +130,23 @@ def _repeated(first: Row, again: Row) -> list[dict[str, Any]]:
     return found
 
 
-def seconds(row: Row) -> float:
-    """Of a sequence; where tokens are decoded behind it, of one of those."""
-    return row["batch"] / row["tokens_per_second"] if row["mode"] == "decode" else row["seconds_median"] / row["batch"]
+def _yardstick_of(point: Row) -> dict[str, Any]:
+    return {"yardstick_seconds": (point.get("yardstick") or {}).get("seconds_median")}
+
+
+def times(rows: Sequence[Row], spec: str) -> dict[int, float]:
+    """Of a sequence at each length; where tokens are decoded behind it, of one of those.
+
+    Lengths are measured in jobs of their own, hours apart, and a machine is not always as fast. Where every job of the sweep timed the
+    yardstick too, times are in units of its time there; otherwise in seconds.
+    """
+    known = all(row.get("yardstick_seconds") for row in rows)
+    of_it = [row for row in rows if row["spec"] == spec and row["status"] == "ok"]
+    return {row["length"]: _seconds(row) / (row["yardstick_seconds"] if known else 1) for row in of_it}
+
+
+def _seconds(row: Row) -> float:
+    return float(row["batch"] / row["tokens_per_second"] if row["mode"] == "decode" else row["seconds_median"] / row["batch"])
 
 
 def byte_ratios(first: Row, second: Row, mode: str) -> list[float]:
@@ -145,6 +164,8 @@ def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, float]]:
 
 
 def _curve(rows: Sequence[Row], spec: str, measure: str) -> dict[int, float]:
+    if measure == "time":
+        return times(rows, spec)
     of_it = {row["length"]: MEASURES[measure](row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
     return {length: value for length, value in of_it.items() if value is not None}
 
@@ -164,7 +185,6 @@ def _from(start: float, curve: Mapping[int, float]) -> dict[int, float]:
 
 
 MEASURES: dict[str, Callable[[Row], float | None]] = {
-    "time": seconds,
     "memory": lambda row: None if row["peak_bytes"] is None else row["peak_bytes"] / row["batch"],
     "state": lambda row: row["state_bytes"],
 }

@@ -10,6 +10,7 @@ from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import MISSING, Column, Content, Row, Table, count, failure, number, share
 from wavestack.schema import Sweep
 from wavestack.studies.claims import UP_TO
+from wavestack.studies.lengths import byte_ratios
 
 MODES = {
     "training": "a training step (forward, backward, optimiser)",
@@ -19,6 +20,7 @@ MODES = {
     "generation": "a text of the length, token by token from a single one",
 }
 AGREE, OWN = 0.15, 2**25  # how far two ways to measure memory may be apart, and bytes that a process takes for itself
+OTHER = 0.1  # cores of other work, from which on it is told
 
 
 def section(context: Context) -> Section:
@@ -26,14 +28,17 @@ def section(context: Context) -> Section:
     found = {sweep["name"]: sweep for sweep in content["sweeps"]} if content else {}
     blocks = []
     for sweep in study.sweeps if study and content else []:
-        blocks += _blocks(context, sweep, sweep.specs or study.specs, found.get(sweep.name), content["threads"])
+        first = found.get(sweep.first_round)
+        blocks += _blocks(context, sweep, sweep.specs or study.specs, found.get(sweep.name), first, content["threads"])
     steps = ["studies/lengths"] if study else []
     steps += [f"profile/{sweep.name}/length{length}" for sweep in (study.sweeps if study else []) for length in sweep.lengths]
     made = context.section("lengths", "Sequence length", content, ["studies/lengths.json", "profile/"], steps, blocks)
     return asked_for(made, study)
 
 
-def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Content | None, threads: int) -> list[Block]:
+def _blocks(
+    context: Context, sweep: Sweep, specs: Sequence[str], content: Content | None, first: Content | None, threads: int
+) -> list[Block]:
     content = content or {"rows": [], "fits": [], "shapes": [], "crossovers": [], "ratios": []}
     load = f"{sweep.tokens:,} tokens a batch" if sweep.tokens else f"{count(sweep.batch or 0, 'sequence')} a batch"
     load += f", round {sweep.round}" if sweep.round > 1 else ""
@@ -42,8 +47,10 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     caption = (
         f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models "
         f"{'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles; peak memory is above "
-        "that of the loaded model. Both axes are logarithmic; lines are fitted power laws, a dotted line is where the first model "
-        "overtakes another, a cross is a measurement that failed."
+        "that of the loaded model. Beside the models' times and memory stands how many times the first model's they are at this length: "
+        "times with 95% intervals, memory by the process's high-water mark and by the sum of its tensors. Both axes are logarithmic; lines "
+        "are fitted power laws, a dotted line is where the first model overtakes the one of its colour, a cross is a measurement that "
+        "failed."
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths]
     growth = (
@@ -56,6 +63,13 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
     )
     title = f"{sweep.mode}, {where}, {load}"
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
+    if content.get("yardsticks"):
+        own = (
+            f"The first model's calls at each length against its own at {sweep.yardstick:,} tokens, in the same turns, with 95% intervals: "
+            f"what a machine is faster or slower from job to job is in neither. Exponents are of times in this unit. At the yardstick's "
+            "own length they are calls of two processes of the same model."
+        )
+        blocks.append(Block(own, yardstick_table(content["yardsticks"]), (), f"{title}: the first model against itself"))
     if content["fits"]:
         blocks.append(Block(growth, growth_table(content, specs), (), f"{title}: growth"))
     if "differences" in content:
@@ -63,6 +77,8 @@ def _blocks(context: Context, sweep: Sweep, specs: Sequence[str], content: Conte
             f"The exponents of round {sweep.round} less those of the first one, with 95% intervals for the noise of both: "
             "where nothing but noise differs, 19 in 20 hold zero."
         )
+        if len(specs) < len({fit["spec"] for fit in first["fits"]} if first else ()):
+            again += " Fewer models took turns in it."
         blocks.append(Block(again, differences_table(content["differences"]), (), f"{title}: against the first round"))
         both = "Ratios of times of both rounds, with 95% intervals for the calls of each; what differs from job to job is in neither."
         blocks.append(Block(both, repeated_table(content["repeated"]), (), f"{title}: ratios of both rounds"))
@@ -81,7 +97,8 @@ def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
         # the time of a token grows by an exponent less than that of a sequence
         shift = 1 if kind == "time" and sweep.mode != "decode" else 0
         fits = [fit for fit in content["fits"] if (fit["measure"], fit["range"]) == (kind, "all") and fit["value"] is not None]
-        crossings = [found["length"] for found in content["crossovers"] if found["measure"] == kind and found["length"] is not None]
+        overtaken = [found for found in content["crossovers"] if found["measure"] == kind and found["length"] is not None]
+        crossings = [(found["against"], found["length"]) for found in overtaken]
         path = context.figures.path("lengths", sweep.name, kind)
         slopes = {fit["spec"]: fit["value"] - shift for fit in fits}
         drawn.append(Markup(figure(path, title, content["rows"], measure, context.looks, slopes, crossings)))
@@ -113,17 +130,18 @@ def _state(row: Content) -> tuple[float, float, float] | None:
     return (row["state_bytes"] / 2**20,) * 3 if row["status"] == "ok" and row["state_bytes"] else None
 
 
-def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
+def table(content: Content, wanted: Sequence[tuple[str, int]]) -> Table:
     """Every measurement of a sweep; those that failed with their status.
 
     Args:
         content: of a sweep in `studies/lengths.json`.
-        wanted: (spec, length) of the parameters.
+        wanted: (spec, length) of the parameters, the first model's at first.
     """
     found = {(row["spec"], row["length"]): row for row in content["rows"]}
     peaks = content.get("matrix_peak", {})
     rows, notes = [], []
-    for spec, length in dict.fromkeys([*wanted, *found]):
+    places = list(dict.fromkeys([*wanted, *found]))
+    for spec, length in places:
         row = found.get((spec, length), {})
         failed = failure(row or None, row.get("reason"))
         cells = (
@@ -132,12 +150,16 @@ def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
             number(row.get("batch"), 0),
             "ok" if failed is None else failed.partition(":")[0],
             *_measured(row, peaks.get(str(length))),
+            *_beside(content, row, found.get((places[0][0], length), {})),
         )
         rows.append(Row(cells, "failed" if failed else "", spec))
         notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
         notes += [f"{spec} at length {length:,}: {doubt}" for doubt in [_disagreement(row)] if doubt]
     notes += _dropout(content["rows"])
     notes += [f"length {int(length):,}: {doubt}" for length, around in content.get("matrix_peaks", {}).items() for doubt in _unrest(around)]
+    if content.get("device") == "cpu":
+        busy = {length: cores for length, cores in content.get("other_cores", {}).items() if (cores or 0) > OTHER}
+        notes += [f"length {int(length):,}: other work took {cores:.1f} cores meanwhile" for length, cores in busy.items()]
     columns = (
         Column("model", numeric=False),
         Column("length", "tokens"),
@@ -152,8 +174,18 @@ def table(content: Content, wanted: Iterable[tuple[str, int]]) -> Table:
         Column("peak memory ↓", "MiB"),
         Column("state ↓", "KiB a sequence"),
         Column("attention", numeric=False),
+        Column("times the first model's", "time"),
+        Column("times the first model's", "memory or state"),
     )
     return Table(columns, tuple(rows), tuple(notes))
+
+
+def _beside(content: Content, row: Content, first: Content) -> tuple[str, str]:
+    """A measurement over the first model's at the same length, in time and in memory."""
+    if not row or row["spec"] == first.get("spec") or row["status"] != "ok" or first.get("status") != "ok":
+        return MISSING, MISSING
+    ratios = byte_ratios(row, first, row["mode"])
+    return _ratio(content["ratios"], row["spec"], first["spec"], row["length"]), ", ".join(number(ratio, 3) for ratio in ratios) or MISSING
 
 
 def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
@@ -229,6 +261,14 @@ def growth_table(content: Content, specs: Sequence[str]) -> Table:
         Column("times the first model's time", "at the greatest length"),
     )
     return Table(columns, tuple(rows))
+
+
+def yardstick_table(yardsticks: Iterable[Content]) -> Table:
+    """The first model's time at each length over its own at the yardstick, one a row."""
+    rows = [
+        Row((f"{found['at']:,}", _between(found) if found["ratio"] is not None else f"unknown: {found['reason']}")) for found in yardsticks
+    ]
+    return Table((Column("length", "tokens"), Column("times its own", "time of a call")), tuple(rows))
 
 
 def differences_table(differences: Iterable[Content]) -> Table:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import signal
 
+import numpy
 import pandas
 import pytest
 import torch
@@ -35,36 +36,54 @@ def answers(request, *words, timeout=60.0):
 
 
 def smoke(*overrides):
-    return load("params/smoke.yaml", ["studies.lengths.seconds=0.05", *overrides])
+    alone = "studies.lengths.sweeps=[{lengths: [64, 128], tokens: 256}]"
+    return load("params/smoke.yaml", ["studies.lengths.seconds=0.05", alone, *overrides])
 
 
-def test_a_length_is_measured_for_every_model(tmp_path):
-    result = lengths.measure_length(smoke(), SWEEP, 64, tmp_path / "data", tmp_path / "reports")
-    assert (result["length"], result["batch"], result["mode"]) == (64, 4, "training")
-    for found in result["models"].values():
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A length with a yardstick: what was found, the seconds of every call, and whom it was asked for, one after another."""
+    folder, asked, honest = tmp_path_factory.mktemp("measured"), [], Worker.ask
+    parameters = smoke("studies.lengths.sweeps=[{lengths: [64, 128], tokens: 256, yardstick: 64}]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "ask", lambda self, word: asked.append((word, self)) or honest(self, word))
+        result = lengths.measure_length(parameters, SWEEP, 128, folder, folder)
+    seconds = {spec: rows.seconds.to_numpy() for spec, rows in pandas.read_csv(folder / "length128.csv").groupby("spec")}
+    return result, seconds, [worker for word, worker in asked if word == "call"]
+
+
+def test_a_length_is_measured_for_every_model(measured):
+    result, seconds, _ = measured
+    assert (result["length"], result["batch"], result["mode"]) == (128, 2, "training")
+    assert list(result["models"]) == ["wavestack", "transformer"]
+    for spec, found in result["models"].items():
         assert found["status"] == "ok"
-        assert found["calls"] >= 5
+        assert found["calls"] == len(seconds[spec]) >= 5
         low, high = found["seconds_quartiles"]
         assert 0 < low <= found["seconds_median"] <= high
         assert found["tokens_per_second"] == pytest.approx(256 / found["seconds_median"])
         assert 1e5 < found["peak_bytes"] < 1e9
+        assert found["peak_bytes_by_process"] == [found["peak_bytes"]]
         assert 0 < found["flops_per_second"] < result["matrix_peak"]
-    samples = pandas.read_csv(tmp_path / "data" / "length64.csv")
-    assert samples.groupby("spec").size().to_dict() == {name: found["calls"] for name, found in result["models"].items()}
     ratio = result["ratios"]["transformer"]
-    by_spec = {spec: rows.seconds.to_numpy() for spec, rows in samples.groupby("spec")}
-    assert ratio["ratio"] == pytest.approx(pandas.Series(by_spec["transformer"] / by_spec["wavestack"]).median())
-    assert (ratio["than"], ratio["pairs"]) == ("wavestack", len(by_spec["wavestack"]))
+    assert ratio["ratio"] == pytest.approx(numpy.median(seconds["transformer"] / seconds["wavestack"]))
+    assert (ratio["than"], ratio["pairs"]) == ("wavestack", len(seconds["wavestack"]))
+    assert result["other_cores"] >= 0
 
 
-def test_models_take_turns(tmp_path, monkeypatch):
-    asked = []
-    honest = Worker.ask
-    monkeypatch.setattr(Worker, "ask", lambda self, word: asked.append((word, self)) or honest(self, word))
-    lengths.measure_length(smoke(), SWEEP, 64, tmp_path, tmp_path)
-    turns = [worker for word, worker in asked if word == "call"]
-    first, second = turns[:2]
-    assert turns == list(itertools.islice(itertools.cycle([first, second, second, first]), len(turns)))
+def test_the_first_model_is_held_against_itself_at_another_length(measured):
+    result, seconds, _ = measured
+    found, own = result["yardstick"], seconds[lengths.YARDSTICK]
+    assert (found["spec"], found["length"], found["pairs"]) == ("wavestack", 64, len(own))
+    assert found["ratio"] == pytest.approx(numpy.median(seconds["wavestack"] / own))
+    assert found["seconds_median"] == pytest.approx(numpy.median(own))
+    assert found["low"] <= found["ratio"] <= found["high"]
+
+
+def test_models_take_turns(measured):
+    *_, turns = measured
+    first, second, third = turns[:3]
+    assert turns == list(itertools.islice(itertools.cycle([first, second, third, third, second, first]), len(turns)))
 
 
 @pytest.mark.nightly
@@ -88,21 +107,6 @@ def test_a_missing_gpu_is_a_status(tmp_path):
     assert result["ratios"] == {}
 
 
-YARDSTICK = "studies.lengths.sweeps=[{lengths: [64, 128], tokens: 256, yardstick: 64}]"
-
-
-def test_the_first_model_is_held_against_itself_at_another_length(tmp_path):
-    result = lengths.measure_length(smoke(YARDSTICK), SWEEP, 128, tmp_path, tmp_path)
-    assert list(result["models"]) == ["wavestack", "transformer"]
-    samples = {spec: rows.seconds.to_numpy() for spec, rows in pandas.read_csv(tmp_path / "length128.csv").groupby("spec")}
-    found = result["yardstick"]
-    assert (found["spec"], found["length"], found["pairs"]) == ("wavestack", 64, len(samples["wavestack"]))
-    assert found["ratio"] == pytest.approx(pandas.Series(samples["wavestack"] / samples[lengths.YARDSTICK]).median())
-    assert found["seconds_median"] == pytest.approx(pandas.Series(samples[lengths.YARDSTICK]).median())
-    assert found["low"] <= found["ratio"] <= found["high"]
-    assert result["other_cores"] >= 0
-
-
 def test_a_yardstick_that_fails_is_told():
     lost = [{"status": "timeout", "reason": "no answer"}]
     found = lengths._yardstick("wavestack", 64, lost, [[]], [[1.0, 2.0]])
@@ -122,7 +126,7 @@ def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
         smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, yardstick: 32}]")
 
 
-@pytest.mark.parametrize("failing", ["peak", "account"])
+@pytest.mark.parametrize("failing", ["peak", pytest.param("account", marks=pytest.mark.nightly)])
 def test_what_fails_after_all_timed_calls_leaves_the_times(tmp_path, monkeypatch, failing):
     """A trace takes far more time and memory than the call itself."""
     honest = Worker.ask

@@ -40,7 +40,7 @@ def draw_ablation(path: Path) -> str:
 def draw_lengths(path: Path) -> str:
     found = [length_row(spec, length) for spec in LOOKS for length in (256, 4096, 16384)]
     measure = lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None  # noqa: E731
-    return length_figure.figure(path, "memory", found, measure, LOOKS, {"wavestack": 0.5}, [2048])
+    return length_figure.figure(path, "memory", found, measure, LOOKS, {"wavestack": 0.5}, [("transformer", 2048)])
 
 
 def draw_worths(path: Path) -> str:

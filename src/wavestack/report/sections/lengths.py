@@ -65,9 +65,9 @@ def _blocks(
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
     if content.get("yardsticks"):
         own = (
-            f"The first model's calls at each length against its own at {sweep.yardstick:,} tokens, in the same turns, with 95% intervals: "
-            f"what a machine is faster or slower from job to job is in neither. Exponents are of times in this unit. At the yardstick's "
-            "own length they are calls of two processes of the same model."
+            f"The first model's calls at each length against its own at {content['yardsticks'][0]['length']:,} tokens, in the same turns, "
+            "with 95% intervals: what a machine is faster or slower from job to job is in neither. Exponents are of times in this unit. At "
+            "the yardstick's own length they are calls of two processes of the same model."
         )
         blocks.append(Block(own, yardstick_table(content["yardsticks"]), (), f"{title}: the first model against itself"))
     if content["fits"]:

@@ -157,6 +157,20 @@ def test_the_audit_stands_beside_what_decides(tmp_path):
     assert finding["verdict"] == "undecided"
 
 
+def test_of_the_audit_the_rungs_are_told_that_turn_the_verdict(tmp_path):
+    rung = {"corpus": "tinystories-excerpt", "kind": "cumulative", "ours": "reference", "theirs": "reference-transformer", "reason": None}
+    rung |= {"our_parameters": 10, "their_parameters": 10, "published_theirs": 1.0}
+    rung |= {f"published_{which}": -0.3 for which in ("gap", "low", "high")}
+    gaps = {"as published": -0.5, "unit": -0.5, "baseline": 0.2, "optimiser": 0.1, "lanes": -0.2, "last": -0.1}
+    rows = [{**rung, "mended": name, **{f"nats_{which}": gap for which in ("gap", "low", "high")}} for name, gap in gaps.items()]
+    write_json(tmp_path / "studies" / "audit.json", {"rows": rows, "seeds": [0, 1, 2]})
+    evidence = found(on_corpora("tinystories-excerpt", audit=AUDITED), tmp_path)["tinystories-beats-transformer"]["evidence"]
+    places = [(2, "baseline", "refuted"), (4, "lanes", "supported"), (5, "last", "supported")]
+    assert [each["verdict"] for each in evidence] == ["supported", *(verdict for *_, verdict in places)]
+    for each, (place, name, _) in zip(evidence[1:], places, strict=True):
+        assert f"after {place} changes, the last of them {name}, 10 against" in each["protocol"]
+
+
 def lengths(reports, **exponents):
     """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line; 16,384 is beyond the claim."""
     rows = [

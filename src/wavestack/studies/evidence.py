@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,25 +129,29 @@ def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, l
 
 
 def audited(results: Results, corpora: Iterable[str], limit: float) -> list[Evidence]:
-    """The first and the last rung of the audit: the claim under the protocol that it was made by, and with all that was changed in it.
+    """The claim under the protocol that it was made by, with all that was changed in it, and where a change between turned the verdict.
 
-    Neither decides: on the first rung models of unequal size are compared, and on the last one intervals hold one by one.
+    None decides: on the first rung models of unequal size are compared, and on the others intervals hold one by one.
     """
     content = results.study("audit")
     found = []
     for corpus in corpora:
         ladder = [row for row in content["rows"] if (row["corpus"], row["kind"]) == (corpus, "cumulative")] if content else []
-        for row in ladder[:1] + ladder[1:][-1:]:
-            published = row is ladder[0]
-            under = "the published protocol" if published else f"the published protocol after {len(ladder) - 1} changes"
-            sizes = f"{row['our_parameters']:,} against {row['their_parameters']:,} parameters"
-            protocol = f"{corpus}: {row['ours']} against {row['theirs']} under {under}, {sizes}"
-            unit = "published" if published else "nats"
-            gap, low, high = (_percent(row, unit, row[f"{unit}_{which}"]) for which in ("gap", "low", "high"))
-            verdict, reason = judged(low, high, limit, row["reason"])
-            measure = "% of the published loss" if published else "% of perplexity"
-            found.append(Evidence(protocol, measure, gap, low, high, verdict, reason, "studies/audit.json", False))
+        rungs = [_rung(row, place, corpus, limit) for place, row in enumerate(ladder)]
+        turns = [after for before, after in pairwise(rungs) if after.verdict != before.verdict]
+        found += [rung for rung in rungs if rung in (*rungs[:1], *turns, *rungs[-1:])]
     return found
+
+
+def _rung(row: Mapping[str, Any], place: int, corpus: str, limit: float) -> Evidence:
+    """The first in the unit that was published, all others in nats a token."""
+    under = f"the published protocol after {place} changes, the last of them {row['mended']}" if place else "the published protocol"
+    sizes = f"{row['our_parameters']:,} against {row['their_parameters']:,} parameters"
+    unit, measure = ("nats", "% of perplexity") if place else ("published", "% of the published loss")
+    gap, low, high = (_percent(row, unit, row[f"{unit}_{which}"]) for which in ("gap", "low", "high"))
+    verdict, reason = judged(low, high, limit, row["reason"])
+    protocol = f"{corpus}: {row['ours']} against {row['theirs']} under {under}, {sizes}"
+    return Evidence(protocol, measure, gap, low, high, verdict, reason, "studies/audit.json", False)
 
 
 def _percent(row: Mapping[str, Any], unit: str, gap: float | None) -> float | None:

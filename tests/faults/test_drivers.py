@@ -54,6 +54,7 @@ def test_the_second_of_two_at_once_is_refused_at_once(project, at_work, outcomes
     assert training.is_running()
 
 
+@pytest.mark.nightly
 def test_sigterm_saves_within_half_a_minute(project, at_work, outcomes):
     """The driver is gone; its training is told to stop, and saves where it stands, between two checkpoints of its own."""
     driver, training = at_work

@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[2]
         ("findings-cpu", "ablation"),
         ("findings-cpu", "complementarity"),
         ("findings-cpu", "sizes"),
-        ("hybrids-cpu", "comparison"),
-        ("baseline-cpu", "comparison"),
-        ("gpu", "audit"),
+        ("findings-cpu", "audit"),
+        pytest.param("hybrids-cpu", "comparison", marks=pytest.mark.nightly),
+        pytest.param("baseline-cpu", "comparison", marks=pytest.mark.nightly),
+        pytest.param("gpu", "audit", marks=pytest.mark.nightly),
         ("gpu", "lengths"),
     ],
 )

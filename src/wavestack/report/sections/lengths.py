@@ -156,10 +156,12 @@ def table(content: Content, wanted: Sequence[tuple[str, int]]) -> Table:
         notes += [f"{spec} at length {length:,}: {failed}"] if failed else []
         notes += [f"{spec} at length {length:,}: {doubt}" for doubt in [_disagreement(row)] if doubt]
     notes += _dropout(content["rows"])
-    notes += [f"length {int(length):,}: {doubt}" for length, around in content.get("matrix_peaks", {}).items() for doubt in _unrest(around)]
-    if content.get("device") == "cpu":
-        busy = {length: cores for length, cores in content.get("other_cores", {}).items() if (cores or 0) > OTHER}
-        notes += [f"length {int(length):,}: other work took {cores:.1f} cores meanwhile" for length, cores in busy.items()]
+    peaks_around, other = content.get("matrix_peaks", {}), content.get("other_cores", {}) if content.get("device") == "cpu" else {}
+    for length in sorted({*peaks_around, *other}, key=int):
+        doubts = _unrest(peaks_around.get(length))
+        if (other.get(length) or 0) > OTHER:
+            doubts.append(f"other work took {other[length]:.1f} cores meanwhile")
+        notes += [f"length {int(length):,}: {doubt}" for doubt in doubts]
     columns = (
         Column("model", numeric=False),
         Column("length", "tokens"),

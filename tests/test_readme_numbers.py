@@ -337,6 +337,17 @@ def test_decoding_on_a_gpu(sweeps):
     readme_says(f"state after 131,072 tokens is {ours:.1f} MiB, the transformer's {theirs:.0f} GiB")
 
 
+def test_decoding_on_a_cpu():
+    rows = pandas.read_csv(REPORTS / "benchmarks/decoding.csv").set_index(["case", "length"])
+    ours, theirs = (rows.loc[f"{name}, 2 threads"]["median"] for name in ("wavestack", "transformer"))
+    times = f"at 128 ({ours[65536] / ours[128]:.2f} times), the transformer in {theirs[65536] / theirs[128]:.0f} times that of its own"
+    readme_says(
+        f"it decodes a token at position 65,536 in the time of one {times}, which at 128 is half of WaveStack's, and at 65,536 eight"
+    )
+    assert theirs[128] / ours[128] == pytest.approx(0.5, abs=0.05)
+    assert round(theirs[65536] / ours[65536]) == 8
+
+
 def test_the_published_comparison_at_its_own_size():
     ladder = {row["mended"]: row for row in study("audit", "gpu")["rows"] if row["kind"] == "cumulative"}
     first, equal = ladder["as published"], ladder["parameters"]

@@ -309,6 +309,7 @@ class TestRemovingABaseLane:
         assert (trained.removed, trained.added) == (["fourier"], {})
 
 
+@pytest.mark.nightly
 def test_a_model_with_added_and_removed_lanes_passes_the_contract(mixer):
     """Beyond a chunk of 64, from random weights in every parameter."""
     model, twin = built(mixer, 72), built(mixer, 72)

@@ -51,8 +51,8 @@ def in_one_process(tokens, tmp_path_factory):
 @pytest.mark.parametrize(
     ("spec", "sharded"),
     [
-        ("wavestack", []),
         ("wavestack", ["--sharded"]),
+        pytest.param("wavestack", [], marks=pytest.mark.nightly),
         pytest.param("transformer", [], marks=pytest.mark.nightly),
         pytest.param("transformer", ["--sharded"], marks=pytest.mark.nightly),
     ],

@@ -48,7 +48,8 @@ def run(size: int, enter: bool) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the heap is that of Linux")
-@pytest.mark.parametrize("size", [25, pytest.param(560, marks=pytest.mark.nightly)])  # 100 MiB, and more than the 2 GiB that a threshold of glibc can name
+# 100 MiB, and more than the 2 GiB that a threshold of glibc can name
+@pytest.mark.parametrize("size", [25, pytest.param(560, marks=pytest.mark.nightly)])
 def test_pages_are_given_back_and_made_again_before_a_call(size):
     again, given, missing, after = run(size, enter=True)
     pages = size * 1024  # of 4 KiB

@@ -190,5 +190,6 @@ def results_of(study):
         results += expand("{data}/measures/{run}/documents.parquet", data=DATA, run=runs)
     if study == "comparison":
         results += expand("{reports}/runs/{run}/slices.csv", reports=REPORTS, run=runs)
-        results += [f"{REPORTS}/studies/calibration.json"] if "calibration" in STUDIES else []
+    if study in ("comparison", "sizes") and "calibration" in STUDIES:  # no verdict without it
+        results.append(f"{REPORTS}/studies/calibration.json")
     return results

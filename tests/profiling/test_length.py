@@ -113,6 +113,11 @@ def test_a_yardstick_that_fails_is_told():
     assert (found["reason"], found["ratio"], found["seconds_median"]) == ("no answer", None, None)
 
 
+def test_a_yardstick_is_one_for_the_others_where_the_first_model_fails():
+    found = lengths._yardstick("wavestack", 64, [{"status": "ok", "reason": None}] * 2, [[1.0, 3.0], [2.0]], [])
+    assert (found["seconds_median"], found["ratio"], found["reason"]) == (2.0, None, "wavestack itself failed")
+
+
 def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
     with pytest.raises(ValueError, match=rf"'nothing' is none of the sweeps of studies.lengths \({SWEEP}\); add it there"):
         lengths.measure_length(smoke(), "nothing", 64, tmp_path, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
-from wavestack.studies.lengths import write_lengths
+from wavestack.studies.lengths import in_yardsticks, write_lengths
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 FACTS = {"call_tokens": 2048, "seconds_quartiles": [0.9, 1.1], "calls": 5}
@@ -127,6 +127,7 @@ def test_times_of_jobs_on_a_machine_that_tires_are_told_in_yardsticks(tmp_path):
         (sweep,) = write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)["sweeps"]
         values[told] = {spec: fit(sweep, spec, "time")["value"] for spec in ("wavestack", "transformer")}
         assert [found["at"] for found in sweep["yardsticks"]] == list(LENGTHS if told else LENGTHS[1:])
+        assert in_yardsticks(sweep["rows"]) == told
     assert values[True] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1.0))
     assert values[False] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1 + math.log2(1.5)))  # one is missing
 

@@ -99,7 +99,8 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
     }
     if sweep.yardstick is not None:
         told = [found[YARDSTICK][0] for found in processes]
-        result["yardstick"] = _yardstick(specs[0], sweep.yardstick, told, times[YARDSTICK], times[specs[0]])
+        first = times[specs[0]] if models[specs[0]]["status"] == "ok" else []
+        result["yardstick"] = _yardstick(specs[0], sweep.yardstick, told, times[YARDSTICK], first)
     write_json(reports / f"length{length}.json", result)
     return result
 
@@ -180,14 +181,15 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
 def _yardstick(
     spec: str, length: int, processes: Sequence[Mapping[str, Any]], yardstick: Sequence[Sequence[float]], first: Sequence[Sequence[float]]
 ) -> dict[str, Any]:
-    """The yardstick's time, and how much longer the first model's calls take, from pairs of one turn; None where one of both failed."""
-    failed = next((found for found in processes if found["status"] != "ok"), None)
-    known = bool(processes) and failed is None and all(first)
-    ratio = _ratios({spec: yardstick, "": first})[""] if known else {}
+    """The yardstick's time, and how much longer the first model's calls take, from pairs of one turn; None of what failed."""
+    failed = next((found["reason"] for found in processes if found["status"] != "ok"), None)
+    known = bool(processes) and failed is None
+    both = known and bool(first)
+    ratio = _ratios({spec: yardstick, "": first})[""] if both else {}
     return {
         "spec": spec,
         "length": length,
-        "reason": None if failed is None else failed["reason"],
+        "reason": f"{spec} itself failed" if known and not both else failed,
         "seconds_median": statistics.median(s for calls in yardstick for s in calls) if known else None,
         **{key: ratio.get(key) for key in ("ratio", "low", "high", "pairs")},
     }

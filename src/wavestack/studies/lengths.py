@@ -140,9 +140,14 @@ def times(rows: Sequence[Row], spec: str) -> dict[int, float]:
     Lengths are measured in jobs of their own, hours apart, and a machine is not always as fast. Where every job of the sweep timed the
     yardstick too, times are in units of its time there; otherwise in seconds.
     """
-    known = all(row.get("yardstick_seconds") for row in rows)
+    known = in_yardsticks(rows)
     of_it = [row for row in rows if row["spec"] == spec and row["status"] == "ok"]
     return {row["length"]: _seconds(row) / (row["yardstick_seconds"] if known else 1) for row in of_it}
+
+
+def in_yardsticks(rows: Sequence[Row]) -> bool:
+    """Whether every job of a sweep timed its yardstick."""
+    return all(row.get("yardstick_seconds") for row in rows)
 
 
 def _seconds(row: Row) -> float:

@@ -10,7 +10,7 @@ from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import MISSING, Column, Content, Row, Table, count, failure, number, share
 from wavestack.schema import Sweep
 from wavestack.studies.claims import UP_TO
-from wavestack.studies.lengths import byte_ratios
+from wavestack.studies.lengths import byte_ratios, in_yardsticks
 
 MODES = {
     "training": "a training step (forward, backward, optimiser)",
@@ -66,8 +66,9 @@ def _blocks(
     if content.get("yardsticks"):
         own = (
             f"The first model's calls at each length against its own at {content['yardsticks'][0]['length']:,} tokens, in the same turns, "
-            "with 95% intervals: what a machine is faster or slower from job to job is in neither. Exponents are of times in this unit. At "
-            "the yardstick's own length they are calls of two processes of the same model."
+            "with 95% intervals: what a machine is faster or slower from job to job is in neither. Exponents are of times in "
+            f"{'this unit' if in_yardsticks(content['rows']) else 'seconds, since a job failed to time it'}. At the yardstick's own length "
+            "they are calls of two processes of the same model."
         )
         blocks.append(Block(own, yardstick_table(content["yardsticks"]), (), f"{title}: the first model against itself"))
     if content["fits"]:

@@ -418,19 +418,26 @@ def study(
 
     parameters = load(params, override)
     choices = list(dict.fromkeys(reports / "tuning" / run.corpus / f"{run.spec}.json" for run in parameters.tuning_runs()))
+    calibration = reports / "studies" / "calibration.json"  # without it no verdict is drawn
     analyses: dict[str, tuple[Callable[..., Any], list[Path]]] = {
         "calibration": (write_calibration, _of_runs(reports, parameters.calibration_runs(), "metrics.json")),
         "tuning": (write_tuning, choices),
-        "comparison": (partial(write_comparison, data=data), _of_runs(reports, parameters.comparison_runs(), "metrics.json")),
-        "test": (partial(write_comparison, data=data, split="test"), _of_runs(reports, parameters.comparison_runs(), "test.json")),
+        "comparison": (
+            partial(write_comparison, data=data),
+            [*_of_runs(reports, parameters.comparison_runs(), "metrics.json"), calibration],
+        ),
+        "test": (
+            partial(write_comparison, data=data, split="test"),
+            [*_of_runs(reports, parameters.comparison_runs(), "test.json"), calibration],
+        ),
         "audit": (partial(write_audit, data=data), _of_runs(reports, parameters.audit_runs(), "replay.json")),
         "ablation": (partial(write_ablation, data=data), _of_runs(reports, parameters.ablation_runs(), "metrics.json")),
         "complementarity": (
             partial(write_complementarity, data=data),
             _of_runs(reports, parameters.complementarity_runs(), "complementarity.json"),
         ),
-        "sizes": (partial(write_sizes, data=data), _of_runs(reports, parameters.sizes_runs(), "metrics.json")),
-        "lengths": (write_lengths, []),
+        "sizes": (partial(write_sizes, data=data), [*_of_runs(reports, parameters.sizes_runs(), "metrics.json"), calibration]),
+        "lengths": (write_lengths, _points(reports, parameters)),
     }
     known = [*parameters.studies, "test"]  # of the comparison's runs
     if name not in known:
@@ -442,6 +449,12 @@ def study(
 
 def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
     return [reports / "runs" / str(run) / file for run in runs]
+
+
+def _points(reports: Path, parameters: Parameters) -> list[Path]:
+    study = parameters.profile.studies.lengths
+    sweeps = study.sweeps if study is not None else []
+    return [reports / "profile" / sweep.name / f"length{length}.json" for sweep in sweeps for length in sweep.lengths]
 
 
 @app.command()

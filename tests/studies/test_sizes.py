@@ -68,6 +68,8 @@ def test_three_seeds_have_an_interval_of_their_family(tmp_path):
         reach = stats.t.ppf((1 + row["level"]) / 2, 2) * 0.01 / 3**0.5
         ends = [100 * (exp(-ahead + side * reach) - 1) for side in (-1, 1)]
         assert [row["low_percent"], row["high_percent"]] == pytest.approx(ends)
+        alone = stats.t.ppf(0.975, 2) * 0.01 / 3**0.5
+        assert [row["low_percent_alone"], row["high_percent_alone"]] == pytest.approx([100 * (exp(s * alone - ahead) - 1) for s in (-1, 1)])
     assert {(row["verdict"], row["reason"]) for row in found} == {("undecided", uncalibrated(parameters, tmp_path))}
 
 

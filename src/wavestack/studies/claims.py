@@ -63,11 +63,10 @@ def _attends_to_all(spec: ModelSpec) -> bool:
 
 
 def _against_transformers(results: Results, corpora: Sequence[str], limit: float) -> list[Evidence]:
-    """The plain transformer decides, since the claims are about it; one with a short convolution is shown beside it."""
+    """Every transformer of the comparison decides, one with a short convolution as well: the claim has to hold against each."""
     found = audited(results, corpora, limit)
     for theirs in _transformers(results):
-        plain = not results.parameters.specs[theirs].knobs["convolution"]
-        found += compared(results, corpora, _stacks(results)[0], theirs, limit, plain) if _stacks(results) else []
+        found += compared(results, corpora, _stacks(results)[0], theirs, limit, decides=True) if _stacks(results) else []
     return found
 
 
@@ -205,6 +204,10 @@ def _explicit(results: Results) -> list[Evidence]:
     """Lanes over bases of mathematics against the same lanes over other bases, at every number of training tokens.
 
     Bases of the constant alone decide as well: where they do as well as polynomials and cosines, it is the mean that helps.
+
+    All must be better, so that each is held to 95% by itself: the claim is not called true wrongly unless its weakest part is (an
+    intersection-union test: Berger 1982, Technometrics 24, 295). Any that is worse refutes it, and one of many may seem to be worse by
+    chance, so that for this they are a family.
     """
     study, content = results.parameters.profile.studies.sizes, results.study("sizes")
     if study is None or content is None:
@@ -217,8 +220,10 @@ def _explicit(results: Results) -> list[Evidence]:
     found = []
     for entry in (entry for entry in content["equal_size"] if entry["against"] in same):
         missing = entry["reason"] if entry["verdict"] == "undecided" else None
-        values = (entry["perplexity_percent"], entry["low_percent"], entry["high_percent"])
+        values = (entry["perplexity_percent"], entry["low_percent_alone"], entry["high_percent_alone"])
         verdict, reason = judged(*values[1:], 0, missing)
+        if verdict == "refuted" and entry["verdict"] != "worse":
+            verdict, reason = "undecided", "worse by itself, and not in the family of all"
         protocol = f"{entry['corpus']}: {ours} against {entry['against']}, {entry['budget']}, {entry['tokens']:,} training tokens"
         found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, "studies/sizes.json", True))
     return found

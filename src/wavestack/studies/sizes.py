@@ -38,8 +38,8 @@ def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
     Returns:
         rows: a run each, with the FLOPs of its training. costs: of each model, FLOPs a token of the forward pass, and on what.
         equal_size: our loss minus theirs at each budget and number of tokens, all of them one family, whose verdicts hold together
-        (Holm). equal_flops: the same at as many FLOPs of training, each side at the size that is best for them, without an interval. Ours
-        is the spec that the study names first.
+        (Holm), and each one's interval alone, for a claim that is true only if all of them are. equal_flops: the same at as many FLOPs of
+        training, each side at the size that is best for them, without an interval. Ours is the spec that the study names first.
 
     Raises:
         ValueError: where two runs that are compared had unequal budgets, tokens or documents.
@@ -64,6 +64,9 @@ def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
         curves = [_curves(rows, corpus, spec) for spec in (ours, theirs)]
         equal_flops += [{**pair, **found} for found in at_equal_flops(*curves)]
     judge(equal_size, differences, uncalibrated(parameters, reports))
+    for place, difference in zip(equal_size, differences, strict=True):
+        low, high = (None, None) if difference is None else map(statistics.percent, statistics.interval(difference))
+        place |= {"low_percent_alone": low, "high_percent_alone": high}
     result = {"rows": rows, "costs": costs, "equal_size": equal_size, "equal_flops": equal_flops}
     write_json(reports / "studies" / "sizes.json", result)
     write_csv(reports / "studies" / "sizes.csv", rows, SIZED)

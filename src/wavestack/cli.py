@@ -437,7 +437,7 @@ def study(
             _of_runs(reports, parameters.complementarity_runs(), "complementarity.json"),
         ),
         "sizes": (partial(write_sizes, data=data), [*_of_runs(reports, parameters.sizes_runs(), "metrics.json"), calibration]),
-        "lengths": (write_lengths, _points(reports, parameters)),
+        "lengths": (write_lengths, [reports / f"{point}.json" for point in parameters.lengths_points()]),
     }
     known = [*parameters.studies, "test"]  # of the comparison's runs
     if name not in known:
@@ -449,12 +449,6 @@ def study(
 
 def _of_runs(reports: Path, runs: list[Run], file: str) -> list[Path]:
     return [reports / "runs" / str(run) / file for run in runs]
-
-
-def _points(reports: Path, parameters: Parameters) -> list[Path]:
-    study = parameters.profile.studies.lengths
-    sweeps = study.sweeps if study is not None else []
-    return [reports / "profile" / sweep.name / f"length{length}.json" for sweep in sweeps for length in sweep.lengths]
 
 
 @app.command()
@@ -549,8 +543,7 @@ def findings(reports: Reports, params: Profile = QUICK, override: Overrides = []
     from wavestack.studies.findings import write_findings
 
     parameters = load(params, override)
-    inputs = [path for name in parameters.studies if (path := reports / "studies" / f"{name}.json").is_file()]
-    with _step("findings", steps.findings(parameters), fingerprint, reports, inputs):
+    with _step("findings", steps.findings(parameters), fingerprint, reports, _told(reports, parameters)):
         for finding in write_findings(parameters, reports):
             print(f"{finding['verdict']}: {finding['claim']}")
 
@@ -561,9 +554,16 @@ def report(reports: Reports, params: Profile = QUICK, override: Overrides = [], 
     from wavestack.report.page import write_report
 
     parameters = load(params, override)
-    with _step("report", steps.report(parameters), fingerprint, reports, []):
+    inputs = [*_told(reports, parameters), reports / "metrics.json", reports / "findings.json"]
+    with _step("report", steps.report(parameters), fingerprint, reports, inputs):
         write_report(parameters, reports)
     print(reports / "index.html")
+
+
+def _told(reports: Path, parameters: Parameters) -> list[Path]:
+    """What studies and benchmarks tell, and what the test splits do."""
+    studies = [reports / "studies" / f"{name}.json" for name in [*parameters.studies, "test"]]
+    return [*studies, *sorted((reports.parent / "benchmarks").glob("**/[!.]*.csv"))]
 
 
 if __name__ == "__main__":

@@ -250,6 +250,11 @@ class Parameters:
             return []
         return list(dict.fromkeys([*study.specs, *(spec for sweep in study.sweeps for spec in sweep.specs or [])]))
 
+    def lengths_points(self) -> list[str]:
+        """Every length of every sweep, by the place of its results below the profile's folders, without an ending."""
+        study = self.profile.studies.lengths
+        return [f"profile/{sweep.name}/length{length}" for sweep in (study.sweeps if study else []) for length in sweep.lengths]
+
     def steps(self, run: Run) -> int:
         """Optimiser steps of a run."""
         budget = self.budget(run)

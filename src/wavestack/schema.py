@@ -397,9 +397,8 @@ class Lengths(Strict):
     sweeps: Annotated[list[Sweep], Field(min_length=1)]
     processes: Positive = 2  # fresh ones, per model
     repeats: Annotated[int, Field(ge=5)] = 6  # timed calls a process: as many as a ratio's interval needs, if there is one process
-    seconds: Annotated[float, Field(gt=0)] = (
-        10.0  # all models of a length may take for their timed calls in one process each, beyond the repeats
-    )
+    # that all models of a length together take for their timed calls, in one process each, unless the repeats take more
+    seconds: Annotated[float, Field(gt=0)] = 10.0
     timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds a model may take to be ready, and for a call
     threads: Positive = 2
 

@@ -132,6 +132,7 @@ def length(parameters: Parameters, sweep: str, positions: int) -> Step:
         "length": positions,
         "budget": parameters.lengths_budget(chosen).model_dump(mode="json", exclude={"training"}),
         "specs": {name: _spec(spec) for name, spec in specs.items()},
+        "first": next(iter(specs)),  # which all others are held against
     }
     entries = {entry for spec in specs.values() for entry in spec.entries}
     return _step(settings, ["wavestack.profiling.length", *entries])

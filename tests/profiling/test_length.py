@@ -207,11 +207,36 @@ def test_a_process_that_is_killed_is_out_of_memory(request_of):
         assert (worker.status, worker.reason) == ("out_of_memory", "killed")
 
 
-def test_any_other_end_keeps_its_last_line(request_of):
-    with Worker(dataclasses.replace(request_of, mode="training"), 60) as worker:
+def test_an_error_is_an_answer(request_of):
+    with Worker(request_of, 60) as worker:
         worker.process.stdin.write("nonsense\n")
         assert worker.ask("call") == {}
         assert (worker.status, worker.reason) == ("failed", "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [(b"", "exit status -15"), (b"first\nlast, and no UTF-8: \xff\n", "last, and no UTF-8: \ufffd")]
+)
+def test_any_other_end_keeps_its_last_line(request_of, said, reason):
+    with Worker(request_of, 60) as worker:
+        worker.said.buffer.write(said)
+        worker.said.buffer.flush()
+        worker.process.terminate()
+        assert worker.ask("call") == {}
+        assert (worker.status, worker.reason) == ("failed", reason)
+
+
+def test_what_a_lane_prints_is_no_answer(request_of, wavestack, tmp_path, monkeypatch):
+    (tmp_path / "talkative.py").write_text(
+        "from wavestack.lanes.lane import Lane\n\n\nclass Talkative(Lane):\n    def forward(self, x, state=None):\n"
+        "        print('here I am')\n        return x, state\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    knobs = {**wavestack.knobs, "lanes": {"mine": {"lane": "talkative:Talkative"}}}
+    architecture = {**request_of.architecture, "spec": {"model": "wavestack", "knobs": knobs}}
+    _, call, status = answers(dataclasses.replace(request_of, architecture=architecture), "call")
+    assert status == ("ok", None)
+    assert call["seconds"] > 0
 
 
 def test_an_abort_for_want_of_memory_is_out_of_memory(request_of):

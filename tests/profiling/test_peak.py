@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wavestack.profiling.peak import available_memory
+from wavestack.profiling.peak import available_memory, matrix_peak_alone
 
 MIB = 2**20
 
@@ -42,6 +42,13 @@ def test_groups_of_the_first_version(system):
     assert available_memory(system) == 550 * MIB
 
 
+def test_a_container_whose_own_group_is_mounted_at_the_top(system):
+    (system / "proc/self/cgroup").write_text("4:memory:/docker/5e5510\n")
+    files = {"memory__usage_in_bytes": 100 * MIB, "memory__stat": "total_inactive_file 0"}
+    group(system / "sys/fs/cgroup/memory", memory__limit_in_bytes=600 * MIB, **files)
+    assert available_memory(system) == 500 * MIB
+
+
 def test_a_system_that_does_not_say(tmp_path):
     assert available_memory(tmp_path) is None
 
@@ -49,3 +56,9 @@ def test_a_system_that_does_not_say(tmp_path):
 def test_this_machine_says():
     found = available_memory()
     assert found is None or found > 100 * MIB
+
+
+def test_the_matrix_peak_is_measured_elsewhere():
+    assert matrix_peak_alone("cpu", "float32", 1, timeout=120) > 1e8
+    assert matrix_peak_alone("cpu", "float33", 1, timeout=120) is None
+    assert matrix_peak_alone("cpu", "float32", 1, timeout=0.01) is None

@@ -222,6 +222,20 @@ def test_what_a_model_takes_stands_beside_what_the_first_one_does():
     assert [note for note in table.notes if "other work" in note] == ["length 4,096: other work took 0.3 cores meanwhile"]
 
 
+def test_figures_have_the_times_of_a_machine_that_is_always_as_fast():
+    """The second job was twice as slow as the first, which its yardstick tells, and the third one four times."""
+    known = {"status": "ok", "seconds_quartiles": [1.0, 4.0], "tokens_per_second": 100.0}
+    rows = [known | {"yardstick_seconds": slow, "seconds_median": slow} for slow in (1.0, 2.0, 4.0)]
+    rows.append({"status": "timeout", "yardstick_seconds": 2.0})
+    told = lengths._as_in_the_middle(rows)
+    assert [row["seconds_median"] for row in told[:3]] == [2.0, 2.0, 2.0]
+    assert [row["seconds_quartiles"] for row in told[:3]] == [[2.0, 8.0], [1.0, 4.0], [0.5, 2.0]]
+    assert [row["tokens_per_second"] for row in told[:3]] == [50.0, 100.0, 200.0]
+    assert told[3] == rows[3]
+    rows[0] = rows[0] | {"yardstick_seconds": None}
+    assert lengths._as_in_the_middle(rows) == rows
+
+
 def test_a_model_against_itself():
     known, *_ = swept("a")["yardsticks"]
     unknown = known | dict.fromkeys(("ratio", "low", "high")) | {"reason": "no answer after 600 s"}

@@ -9,7 +9,6 @@ from wavestack.reading import load
 from wavestack.studies.lengths import in_yardsticks, write_lengths
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
-FACTS = {"call_tokens": 2048, "seconds_quartiles": [0.9, 1.1], "calls": 5}
 TRAINING, DECODE = "training-cpu-float32-tokens2048", "decode-cpu-float32-batch1"
 AGAIN = f"{TRAINING}-round2"
 
@@ -46,7 +45,7 @@ def found(tmp_path):
     write_points(tmp_path, DECODE, "decode", lambda length: 1, decoded, lambda length: {})
 
     def again(length):
-        return {"wavestack": measured(1.1 * length**0.1, 2048, 5000), "transformer": {"status": "time_out", "reason": "no answer"}}
+        return {"wavestack": measured(1.1 * length**0.1, 2048, 5000), "transformer": {"status": "timeout", "reason": "no answer"}}
 
     def ratios_again(length):
         """5% more, 30% more, and of too few pairs."""
@@ -130,6 +129,31 @@ def test_times_of_jobs_on_a_machine_that_tires_are_told_in_yardsticks(tmp_path):
         assert in_yardsticks(sweep["rows"]) == told
     assert values[True] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1.0))
     assert values[False] == pytest.approx(dict.fromkeys(("wavestack", "transformer"), 1 + math.log2(1.5)))  # one is missing
+
+
+def test_rounds_are_compared_in_a_unit_that_both_have(tmp_path):
+    """Both on a machine that tires alike, so that nothing is between them; one yardstick of the later round is missing."""
+    slower = {length: 1.5**place for place, length in enumerate(LENGTHS)}
+    for name in (TRAINING, AGAIN):
+        models = lambda length: {"wavestack": measured(slower[length], 2048, 5000)}  # noqa: E731
+        write_points(tmp_path, name, "training", lambda length: 2048 // length, models, lambda length: {})
+        for length in LENGTHS if name == TRAINING else LENGTHS[1:]:
+            path = tmp_path / "profile" / name / f"length{length}.json"
+            known = {"spec": "wavestack", "length": 16, "seconds_median": slower[length], "ratio": 1.0}
+            write_json(path, {**read_json(path), "yardstick": known})
+    first = f"lengths: [{', '.join(map(str, LENGTHS))}], tokens: 2048, yardstick: 16, specs: [wavestack]"
+    parameters = load("params/smoke.yaml", [f"studies.lengths.sweeps=[{{{first}}}, {{{first}, round: 2}}]"])
+    sweeps = write_lengths(parameters, tmp_path)["sweeps"]
+    assert [in_yardsticks(sweep["rows"]) for sweep in sweeps] == [True, False]
+    assert [found["value"] for found in sweeps[1]["differences"]] == pytest.approx([0.0] * len(sweeps[1]["differences"]))
+    assert len(sweeps[1]["differences"]) == 4
+
+
+def test_a_length_that_was_measured_of_other_models_is_named(tmp_path):
+    write_points(tmp_path, TRAINING, "training", lambda length: 1, lambda length: {"wavestack": measured(1.0, 1, 1)}, lambda length: {})
+    parameters = load("params/smoke.yaml", ["studies.lengths.sweeps=[{lengths: [16], tokens: 2048}]"])
+    with pytest.raises(ValueError, match=r"length16.json is of other models, without transformer; measure this length again"):
+        write_lengths(parameters, tmp_path)
 
 
 def test_ratios_of_a_later_round_are_held_against_the_first(found):

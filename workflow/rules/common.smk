@@ -44,7 +44,6 @@ REPORTS = f"reports/{PARAMETERS.name}"
 LOGS = f"logs/{PARAMETERS.name}"
 RUN = "{corpus}/{spec}/{budget}/{variant}/seed{seed}"
 SPLITS = ["train", "valid", "test"]
-SWEEPS = PARAMETERS.profile.studies.lengths.sweeps if PARAMETERS.profile.studies.lengths else []
 STUDIES = PARAMETERS.studies
 OPENINGS = [path for path in ["reports/openings.csv"] if Path(path).is_file()]  # of test splits: a row more when one was scored
 BENCHMARKS = sorted(map(str, Path("reports/benchmarks").glob("**/[!.]*.csv")))  # run by hand, on a quiet machine
@@ -62,7 +61,7 @@ MEASURES = [  # heavy ones
     *expand("{data}/measures/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
     *expand("{data}/measures/{run}/rows.parquet", data=DATA, run=PARAMETERS.audit_runs()),
     *expand("{data}/measures/{run}/knockouts.parquet", data=DATA, run=PARAMETERS.complementarity_runs()),
-    *[f"{DATA}/profile/{sweep.name}/length{length}.csv" for sweep in SWEEPS for length in sweep.lengths],
+    *expand("{data}/{point}.csv", data=DATA, point=PARAMETERS.lengths_points()),
 ]
 
 
@@ -155,7 +154,7 @@ def choice_of(wildcards):
 def results_of(study):
     """What a study (or the metrics) reads: the measures, the timings and the documents of its runs, the choices, or the lengths."""
     if study == "lengths":
-        return [f"{REPORTS}/profile/{sweep.name}/length{length}.json" for sweep in SWEEPS for length in sweep.lengths]
+        return expand("{reports}/{point}.json", reports=REPORTS, point=PARAMETERS.lengths_points())
     if study == "tuning":
         tuning = PARAMETERS.profile.studies.tuning
         return expand("{reports}/tuning/{corpus}/{spec}.json", reports=REPORTS, corpus=tuning.corpora, spec=tuning.specs)

@@ -13,7 +13,7 @@ from scipy import stats
 from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters
 from wavestack.profiling.others import OtherWork
-from wavestack.profiling.peak import available_memory, matrix_peak
+from wavestack.profiling.peak import available_memory, matrix_peak_alone
 from wavestack.profiling.process import Request
 from wavestack.profiling.worker import Worker
 from wavestack.schema import Lengths
@@ -69,13 +69,14 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         requests[YARDSTICK] = request(specs[0], sweep.yardstick)
     meanwhile = OtherWork()
     there = sweep.device == "cpu" or torch.cuda.is_available()
-    peaks = [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
+    before = matrix_peak_alone(sweep.device, sweep.precision, study.threads, study.timeout) if there else None
     processes = [_in_turns(requests, study, sweep.device) for _ in range(study.processes)] if there else []
     times = {spec: [found[spec][1] for found in processes] for spec in requests}
-    peaks += [matrix_peak(sweep.device, sweep.precision, study.threads)] if there else []
+    after = matrix_peak_alone(sweep.device, sweep.precision, study.threads, study.timeout) if there else None
+    peaks = [peak for peak in (before, after) if peak is not None]
     models = {spec: _summary([found[spec][0] for found in processes], times[spec]) if there else SKIPPED for spec in specs}
     samples = [
-        dict(zip(SAMPLES, (spec, length, process, turn, seconds), strict=True))
+        dict(zip(SAMPLES, (spec, requests[spec].length, process, turn, seconds), strict=True))
         for spec, by_process in times.items()
         for process, calls in enumerate(by_process)
         for turn, seconds in enumerate(calls)
@@ -91,14 +92,14 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         "compile": sweep.compile,
         "threads": study.threads,
         "matrix_peak": max(peaks, default=None),
-        "matrix_peaks": peaks,  # before and after, which lie apart where other work came or went
+        "matrix_peaks": peaks,  # before and after all calls, which lie apart where other work came or went
         "other_cores": meanwhile.cores() if there else None,
         "models": models,
         "ratios": _ratios({spec: times[spec] for spec, found in models.items() if found["status"] == "ok"}),
         "yardstick": None,
     }
     if sweep.yardstick is not None:
-        told = [found[YARDSTICK][0] for found in processes]
+        told = [found[YARDSTICK][0] for found in processes] or [SKIPPED]
         first = times[specs[0]] if models[specs[0]]["status"] == "ok" else []
         result["yardstick"] = _yardstick(specs[0], sweep.yardstick, told, times[YARDSTICK], first)
     write_json(reports / f"length{length}.json", result)
@@ -118,16 +119,17 @@ def _in_turns(requests: Mapping[str, Request], study: Lengths, device: str) -> d
     GPU each would keep memory that the next one needs, so that there they come one after another.
     """
     groups = [dict([item]) for item in requests.items()] if device == "cuda" else [dict(requests)]
-    return {spec: found for group in groups for spec, found in _group(group, study).items()}
+    seconds = study.seconds / len(groups)
+    return {spec: found for group in groups for spec, found in _group(group, study, seconds).items()}
 
 
-def _group(requests: Mapping[str, Request], study: Lengths) -> dict[str, tuple[dict[str, Any], list[float]]]:
+def _group(requests: Mapping[str, Request], study: Lengths, at_least: float) -> dict[str, tuple[dict[str, Any], list[float]]]:
     with ExitStack() as stack:
         workers = {spec: stack.enter_context(Worker(request, study.timeout)) for spec, request in requests.items()}
         seconds: dict[str, list[float]] = {spec: [] for spec in workers}
         order = list(workers)
         turns, spent = 0, 0.0
-        while any(worker.status == "ok" for worker in workers.values()) and (turns < study.repeats or spent < study.seconds):
+        while any(worker.status == "ok" for worker in workers.values()) and (turns < study.repeats or spent < at_least):
             for spec in order:
                 answer = workers[spec].ask("call")
                 if answer:
@@ -170,7 +172,7 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
         "tokens_per_second": first["call_tokens"] / median,
         "peak_bytes": int(statistics.median(peaks)) if peaks else None,
         "peak_bytes_by_process": peaks,
-        **{key: first.get(key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
+        **{key: _first(processes, key) for key in ("accounted_bytes", "unaccounted", "state_bytes", "flops", "counted_flops", "attention")},
         **{key: first[key] for key in ("parameters", "non_embedding_parameters", "dropout")},
     }
     # by the models' own formulas: PyTorch's counter takes causal attention for all of its matrix, and knows no Fourier transform
@@ -178,14 +180,19 @@ def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[fl
     return result
 
 
+def _first(processes: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """What the first process that knows it tells: all of a model are alike, and one of them may have failed to say."""
+    return next((found[key] for found in processes if found.get(key) is not None), None)
+
+
 def _yardstick(
     spec: str, length: int, processes: Sequence[Mapping[str, Any]], yardstick: Sequence[Sequence[float]], first: Sequence[Sequence[float]]
 ) -> dict[str, Any]:
-    """The yardstick's time, and how much longer the first model's calls take, from pairs of one turn; None of what failed."""
+    """The yardstick's time, and how much longer the first model's calls take; None of what failed."""
     failed = next((found["reason"] for found in processes if found["status"] != "ok"), None)
-    known = bool(processes) and failed is None
+    known = failed is None
     both = known and bool(first)
-    ratio = _ratios({spec: yardstick, "": first})[""] if both else {}
+    ratio = _ratio(first, yardstick) if both else {}
     return {
         "spec": spec,
         "length": length,
@@ -196,16 +203,19 @@ def _yardstick(
 
 
 def _ratios(times: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, dict[str, Any]]:
-    """How much longer each model takes than the first, from pairs of calls of one turn; the median with its interval."""
+    """How much longer each model takes than the first."""
     if not times:
         return {}
     first, *others = times
-    ratios = {}
-    for other in others:
-        pairs = [pair for calls in zip(times[other], times[first], strict=True) for pair in zip(*calls, strict=False)]
-        found = numpy.array([theirs / ours for theirs, ours in pairs])
-        low, high = map(float, stats.quantile_test(found, q=1, p=0.5).confidence_interval(LEVEL))
-        unknown = not low <= high  # of fewer than six pairs
-        ratio = {"low": None if unknown else low, "high": None if unknown else high, "pairs": len(found)}
-        ratios[other] = {"than": first, "ratio": float(numpy.median(found)), **ratio}
-    return ratios
+    return {other: {"than": first, **_ratio(times[other], times[first])} for other in others}
+
+
+def _ratio(theirs: Sequence[Sequence[float]], ours: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Of pairs of calls, the median with its interval.
+
+    On the CPU the calls of a pair are of one turn, side by side; on a GPU they are the same one of two processes, one after another.
+    """
+    found = numpy.array([their / our for calls in zip(theirs, ours, strict=True) for their, our in zip(*calls, strict=False)])
+    low, high = map(float, stats.quantile_test(found, q=1, p=0.5).confidence_interval(LEVEL))
+    known = low <= high  # from six pairs on
+    return {"ratio": float(numpy.median(found)), "low": low if known else None, "high": high if known else None, "pairs": len(found)}

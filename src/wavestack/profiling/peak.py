@@ -1,5 +1,7 @@
 """What the machine has to give: FLOPs a second of a large matrix product, and memory."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,16 @@ def matrix_peak(device: str, precision: str, threads: int) -> float:
     return 2 * size**3 / median(seconds[1:])
 
 
+def matrix_peak_alone(device: str, precision: str, threads: int, timeout: float) -> float | None:
+    """`matrix_peak` of a fresh process, which leaves nothing on the device; None where it fails, or takes more than `timeout` seconds."""
+    command = [sys.executable, "-m", "wavestack.profiling.peak", device, precision, str(threads)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+    return float(done.stdout)
+
+
 def available_memory(system: Path = Path("/")) -> int | None:
     """Bytes that a process may still take, where the system says so: of the machine, and of the job or container that it is in.
 
@@ -58,9 +70,15 @@ def _left_to_groups(system: Path) -> Iterator[int]:
             continue
         group = top / path.lstrip("/")
         for folder in (group, *group.parents):
-            if not folder.is_relative_to(top) or not (folder / taken).is_file():
+            if not folder.is_relative_to(top):
                 break
+            if not (folder / taken).is_file():  # a container's own group is mounted at the top, under a path that is the machine's
+                continue
             limit = (folder / most).read_text().strip()
             if limit != "max":
                 statistics = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
                 yield int(limit) - int((folder / taken).read_text()) + int(statistics.get(files, 0))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{matrix_peak(sys.argv[1], sys.argv[2], int(sys.argv[3]))}\n")

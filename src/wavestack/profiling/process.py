@@ -3,15 +3,17 @@
 Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON. Each line of its input is a word, each line of its output
 the answer as JSON: `call` (seconds of a call), `peak` (memory), `account` (memory and FLOPs as PyTorch sees them). The first answer comes
 unasked, when it is ready: what is known of a call without making it. What fails is an answer, too, with a status and its reason, and the
-last one.
+last one. Whatever else is printed, by a lane of a user's own or by a library, goes to where errors go.
 """
 
 import gc
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ class Request:
         return json.dumps(asdict(self))
 
 
-def serve(request: Request) -> None:
+def serve(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
     """Answer to what stands in the input until it ends.
 
     Memory is kept during a call, as in a training, and given back after it, since the models that take turns need theirs; before the next
@@ -66,7 +68,9 @@ def serve(request: Request) -> None:
     torch.manual_seed(0)
     round_products(request.device, request.precision)
     if request.memory is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (request.memory, resource.RLIM_INFINITY))
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]  # which only root may raise
+        memory = request.memory if hard == resource.RLIM_INFINITY else min(request.memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
     architecture = Architecture.from_json(request.architecture)
     model = architecture.build().to(request.device)
     tokens = torch.randint(architecture.vocabulary, (request.batch, request.length + 1), device=request.device)
@@ -78,7 +82,7 @@ def serve(request: Request) -> None:
         call.ready()
         took = _seconds(call.run, request.device)
     heap.leave()  # the next model warms up
-    _answer({"status": "ok", **_facts(request, model, call)})
+    answer({"status": "ok", **_facts(request, model, call)})
     for word in map(str.strip, sys.stdin):
         if word == "call":
             heap.enter()
@@ -88,12 +92,12 @@ def serve(request: Request) -> None:
             call.ready()
             took = _seconds(call.run, request.device)
             heap.leave()
-            _answer({"seconds": took})
+            answer({"seconds": took})
         elif word == "peak":
-            _answer({"peak_bytes": _peak_of(call, request.device) - loaded})
+            answer({"peak_bytes": _peak_of(call, request.device) - loaded})
         else:
             assert word == "account", word
-            _answer(_account(request, call))
+            answer(_account(request, call))
 
 
 def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
@@ -105,7 +109,8 @@ def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]
         found["state_bytes"] = bytes_of(call.state) // request.batch
     if request.mode in ("training", "forward"):
         passes = 3 if request.mode == "training" else 1  # a backward pass has two products for each one of the forward pass
-        found["flops"] = passes * request.batch * model.flops(request.length)
+        with suppress(NotImplementedError):  # a lane of somebody's own need not say
+            found["flops"] = passes * request.batch * model.flops(request.length)
     return found
 
 
@@ -183,11 +188,6 @@ def _peak(device: str) -> int:
     return peak_memory()
 
 
-def _answer(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
-
-
 def failure(error: Exception) -> dict[str, str]:
     """The status of a measurement that an error ended, with the reason."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -201,8 +201,18 @@ def lacks_memory(said: str) -> bool:
     return any(sign in said for sign in OUT_OF_MEMORY)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)  # a line each
+    os.dup2(2, 1)
+
+    def answer(content: dict[str, Any]) -> None:
+        answers.write(json.dumps(content) + "\n")
+
     try:
-        serve(Request(**json.loads(sys.argv[1])))
+        serve(Request(**json.loads(sys.argv[1])), answer)
     except Exception as error:  # whatever it is, the sweep goes on
-        _answer(failure(error))
+        answer(failure(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,8 @@ class Worker:
         self.status = "ok"
         self.reason: str | None = None
         command = [sys.executable, "-m", "wavestack.profiling.process", request.to_json()]
-        self.said = TemporaryFile("w+")  # noqa: SIM115  # open for as long as the process; not a pipe, which would fill
+        # open for as long as the process; not a pipe, which would fill
+        self.said = TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, text=True)
         self.facts = self._answer()
 

@@ -141,7 +141,5 @@ def _all_steps(context: Context) -> list[str]:
     looked_at = parameters.complementarity_runs()
     steps += ["studies/complementarity", *(f"runs/{run}/complementarity" for run in looked_at), *run_steps(looked_at)] if looked_at else []
     steps += ["studies/sizes", *run_steps(parameters.sizes_runs())] if studies.sizes else []
-    sweeps = studies.lengths.sweeps if studies.lengths else []
-    steps += ["studies/lengths"] if sweeps else []
-    steps += [f"profile/{sweep.name}/length{length}" for sweep in sweeps for length in sweep.lengths]
+    steps += ["studies/lengths", *parameters.lengths_points()] if studies.lengths else []
     return list(dict.fromkeys([*steps, "findings"]))

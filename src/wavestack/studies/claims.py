@@ -13,7 +13,7 @@ from wavestack.params import ModelSpec
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.evidence import Evidence, Results, Verdict, audited, compared, judged
 from wavestack.studies.growth import POINTS, exponent
-from wavestack.studies.lengths import byte_ratios, times
+from wavestack.studies.lengths import byte_ratios, in_yardsticks, times
 
 LINEAR = 1.03  # an exponent of up to this is called linear
 UP_TO = 4096  # tokens, the longest sequence of the claims
@@ -94,7 +94,7 @@ def _linear(results: Results) -> list[Evidence]:
         found.append(_growth(of_block, None, what, "../benchmarks/block.csv", decides=False))
     for ours, theirs, sweep in _sweeps(results):
         if sweep["mode"] in ("training", "forward"):
-            of_sweep = {spec: times(sweep["rows"], spec) for spec in (ours, theirs)}
+            of_sweep = {spec: times(sweep["rows"], spec, in_yardsticks(sweep["rows"])) for spec in (ours, theirs)}
             what = f"{sweep['name']}, whole models, {sweep['threads']} threads"
             found.append(_growth(of_sweep, _apart(sweep["ratios"], ours, theirs), what, "studies/lengths.json", decides=True))
     return found
@@ -285,11 +285,12 @@ def _swept(results: Results) -> list[Evidence]:
     found = []
     for ours, theirs, sweep in _sweeps(results):
         rows = {(row["spec"], row["length"]): row for row in sweep["rows"] if row["status"] == "ok"}
-        length = max((length for spec, length in rows if spec == ours and (theirs, length) in rows), default=0)
-        own, other = (rows.get((spec, length), {}) for spec in (ours, theirs))
-        ratios = byte_ratios(own, other, sweep["mode"])
-        if length < UP_TO or not ratios:
+        both = {length: (row, rows[theirs, length]) for (spec, length), row in rows.items() if spec == ours and (theirs, length) in rows}
+        counted = {length: ratios for length, pair in both.items() if (ratios := byte_ratios(*pair, sweep["mode"]))}
+        length = max(counted, default=0)
+        if length < UP_TO:
             continue
+        ratios = counted[length]
         what = "state behind the tokens" if sweep["mode"] == "decode" else "peak above the loaded model"
         protocol = f"{sweep['name']}, {what}, {length:,} tokens, {ours} over {theirs}"
         doubtful = sweep["device"] == "cpu" and sweep["mode"] != "decode" and len(ratios) < 2

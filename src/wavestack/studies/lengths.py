@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
         first model's times at each length against its own at one of them; fits, exponents of time and of memory (of the state, where
         tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of the curves; crossovers with the model
         that is named first; and of a later round its exponents less those of the first one, and the ratios of both.
+
+    Raises:
+        ValueError: a length was measured of other models than the parameters name.
     """
     study = parameters.profile.studies.lengths
     assert study is not None
@@ -67,13 +71,16 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
 
 def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
     points = [read_json(folder / f"length{length}.json") for length in sorted(sweep.lengths)]
+    for point, spec in product(points, specs):
+        if spec not in point["models"]:
+            raise ValueError(f"{folder}/length{point['length']}.json is of other models, without {spec}; measure this length again")
     rows = [
         {column: {**point["models"][spec], **point, **_yardstick_of(point), "spec": spec}.get(column) for column in COLUMNS}
         for point in points
         for spec in specs
     ]
     ratios = [{"spec": spec, "length": point["length"], **found} for point in points for spec, found in point["ratios"].items()]
-    curves = _curves(rows)
+    curves = _curves(rows, in_yardsticks(rows))
     return {
         "name": sweep.name,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
@@ -98,11 +105,12 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
 
 
 def _differences(first: Row, second: Row) -> list[dict[str, Any]]:
-    """Of the exponents of two rounds of a sweep, where both have one."""
-    before = _curves(first["rows"])
+    """Of the exponents of two rounds of a sweep, where both have one: both of times in yardsticks, or both in seconds."""
+    known = in_yardsticks([*first["rows"], *second["rows"]])
+    before = _curves(first["rows"], known)
     return [
         {"spec": spec, "measure": measure, "range": name, **asdict(found)}
-        for (spec, measure), curve in _curves(second["rows"]).items()
+        for (spec, measure), curve in _curves(second["rows"], known).items()
         for name, start in _ranges(second["rows"]).items()
         for found in [difference(_from(start, before.get((spec, measure), {})), _from(start, curve))]
         if found
@@ -134,19 +142,17 @@ def _yardstick_of(point: Row) -> dict[str, Any]:
     return {"yardstick_seconds": (point.get("yardstick") or {}).get("seconds_median")}
 
 
-def times(rows: Sequence[Row], spec: str) -> dict[int, float]:
-    """Of a sequence at each length; where tokens are decoded behind it, of one of those.
+def times(rows: Sequence[Row], spec: str, yardsticks: bool) -> dict[int, float]:
+    """Of a sequence at each length; where tokens are decoded behind it, of one of those. In units of the yardstick's time, or in seconds.
 
-    Lengths are measured in jobs of their own, hours apart, and a machine is not always as fast. Where every job of the sweep timed the
-    yardstick too, times are in units of its time there; otherwise in seconds.
+    Lengths are measured in jobs of their own, hours apart, and a machine is not always as fast: a yardstick, timed in each, tires with it.
     """
-    known = in_yardsticks(rows)
     of_it = [row for row in rows if row["spec"] == spec and row["status"] == "ok"]
-    return {row["length"]: _seconds(row) / (row["yardstick_seconds"] if known else 1) for row in of_it}
+    return {row["length"]: _seconds(row) / (row["yardstick_seconds"] if yardsticks else 1) for row in of_it}
 
 
 def in_yardsticks(rows: Sequence[Row]) -> bool:
-    """Whether every job of a sweep timed its yardstick."""
+    """Whether every job timed its yardstick, so that times may be told in it."""
     return all(row.get("yardstick_seconds") for row in rows)
 
 
@@ -162,15 +168,16 @@ def byte_ratios(first: Row, second: Row, mode: str) -> list[float]:
     return [first[count] / second[count] for count in COUNTS[mode] if min(first.get(count) or 0, second.get(count) or 0) > 0]
 
 
-def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, float]]:
+def _curves(rows: Sequence[Row], yardsticks: bool) -> dict[tuple[str, str], dict[int, float]]:
     """Of each model (in the order of the rows) each measure, against the length."""
     measures = ("time", _second(rows))
-    return {(spec, measure): _curve(rows, spec, measure) for spec in dict.fromkeys(row["spec"] for row in rows) for measure in measures}
+    specs = dict.fromkeys(row["spec"] for row in rows)
+    return {(spec, measure): _curve(rows, spec, measure, yardsticks) for spec in specs for measure in measures}
 
 
-def _curve(rows: Sequence[Row], spec: str, measure: str) -> dict[int, float]:
+def _curve(rows: Sequence[Row], spec: str, measure: str, yardsticks: bool) -> dict[int, float]:
     if measure == "time":
-        return times(rows, spec)
+        return times(rows, spec, yardsticks)
     of_it = {row["length"]: MEASURES[measure](row) for row in rows if row["spec"] == spec and row["status"] == "ok"}
     return {length: value for length, value in of_it.items() if value is not None}
 

@@ -1,6 +1,7 @@
 """Sequence length: time and memory of each mode, how they grow, and where one model overtakes another."""
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from markupsafe import Markup
@@ -21,6 +22,10 @@ MODES = {
 }
 AGREE, OWN = 0.15, 2**25  # how far two ways to measure memory may be apart, and bytes that a process takes for itself
 OTHER = 0.1  # cores of other work, from which on it is told
+IN_THE_MIDDLE = (
+    " Figures have the times of a machine that is as fast in every job as in the middle one, by the first model's time at one length, "
+    "which each job took; the table has seconds as they were."
+)
 
 
 def section(context: Context) -> Section:
@@ -30,8 +35,7 @@ def section(context: Context) -> Section:
     for sweep in study.sweeps if study and content else []:
         first = found.get(sweep.first_round)
         blocks += _blocks(context, sweep, sweep.specs or study.specs, found.get(sweep.name), first, content["threads"])
-    steps = ["studies/lengths"] if study else []
-    steps += [f"profile/{sweep.name}/length{length}" for sweep in (study.sweeps if study else []) for length in sweep.lengths]
+    steps = ["studies/lengths", *context.parameters.lengths_points()] if study else []
     made = context.section("lengths", "Sequence length", content, ["studies/lengths.json", "profile/"], steps, blocks)
     return asked_for(made, study)
 
@@ -44,31 +48,34 @@ def _blocks(
     load += f", round {sweep.round}" if sweep.round > 1 else ""
     where = f"{sweep.device}, {sweep.precision}{', compiled' if sweep.compile else ''}"
     alone = sweep.device == "cuda"  # where models that wait would keep memory
+    decoded, yardsticks = sweep.mode == "decode", bool(content["rows"]) and in_yardsticks(content["rows"])
+    twice = not alone and not decoded  # the memory is counted
     caption = (
-        f"Time and memory of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh processes, models "
-        f"{'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles; peak memory is above "
-        "that of the loaded model. Beside the models' times and memory stands how many times the first model's they are at this length: "
-        "times with 95% intervals, memory by the process's high-water mark and by the sum of its tensors. Both axes are logarithmic; lines "
+        f"Time and {'state' if decoded else 'memory'} of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh "
+        f"processes, models {'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles"
+        f"{'' if decoded else '; peak memory is above that of the loaded model'}. Beside them stands how many times the first model's they "
+        "are at this length: times with 95% intervals"
+        f"{', memory by the process’s high-water mark and by the sum of its tensors' if twice else ''}. Both axes are logarithmic; lines "
         "are fitted power laws, a dotted line is where the first model overtakes the one of its colour, a cross is a measurement that "
-        "failed."
+        f"failed.{IN_THE_MIDDLE if yardsticks else ''}"
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths]
     growth = (
         "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths, over their "
         "upper half, and over those from 1,024 tokens on; which curve fits better, a straight line or one with a quadratic term, by how "
         "much of Akaike's criterion (a straight line by 9.3 at most, of eight lengths), and how much of the curve the quadratic term is "
-        "at the greatest length; where the first model overtakes, in brackets by the ends of the ratios' intervals, or by the two "
-        "ways to count memory; and the ratio of times to the first model's, "
+        "at the greatest length; where the first model overtakes, in brackets by the ends of the ratios' intervals"
+        f"{', or by the two ways to count memory' if twice else ''}; and the ratio of times to the first model's, "
         f"from calls {'of processes one after another' if alone else 'side by side'}."
     )
     title = f"{sweep.mode}, {where}, {load}"
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
     if content.get("yardsticks"):
         own = (
-            f"The first model's calls at each length against its own at {content['yardsticks'][0]['length']:,} tokens, in the same turns, "
-            "with 95% intervals: what a machine is faster or slower from job to job is in neither. Exponents are of times in "
-            f"{'this unit' if in_yardsticks(content['rows']) else 'seconds, since a job failed to time it'}. At the yardstick's own length "
-            "they are calls of two processes of the same model."
+            f"The first model's calls at each length against its own at {content['yardsticks'][0]['length']:,} tokens, in the same "
+            f"{'job' if alone else 'turns'}, with 95% intervals: what a machine is faster or slower from job to job is in neither. "
+            f"Exponents are of times in {'this unit' if yardsticks else 'seconds, since a job failed to time it'}. At the yardstick's own "
+            "length they are calls of two processes of the same model."
         )
         blocks.append(Block(own, yardstick_table(content["yardsticks"]), (), f"{title}: the first model against itself"))
     if content["fits"]:
@@ -93,7 +100,7 @@ def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
     ]
     if sweep.mode == "decode":
         panels = [("ms a token (lower is better)", _decode_time, "time"), ("state, MiB a sequence (lower is better)", _state, "state")]
-    drawn = []
+    drawn, rows = [], _as_in_the_middle(content["rows"])
     for title, measure, kind in panels:
         # the time of a token grows by an exponent less than that of a sequence
         shift = 1 if kind == "time" and sweep.mode != "decode" else 0
@@ -102,8 +109,21 @@ def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
         crossings = [(found["against"], found["length"]) for found in overtaken]
         path = context.figures.path("lengths", sweep.name, kind)
         slopes = {fit["spec"]: fit["value"] - shift for fit in fits}
-        drawn.append(Markup(figure(path, title, content["rows"], measure, context.looks, slopes, crossings)))
+        drawn.append(Markup(figure(path, title, rows, measure, context.looks, slopes, crossings)))
     return drawn
+
+
+def _as_in_the_middle(rows: Sequence[Content]) -> list[Content]:
+    """Rows with the times of a machine that is as fast in every job as in the middle one, where all timed the yardstick."""
+    if not rows or not in_yardsticks(rows):
+        return list(rows)
+    middle = median(row["yardstick_seconds"] for row in rows)
+    return [_slowed(row, middle / row["yardstick_seconds"]) if row["status"] == "ok" else row for row in rows]
+
+
+def _slowed(row: Content, by: float) -> Content:
+    times = {"seconds_median": by * row["seconds_median"], "seconds_quartiles": [by * end for end in row["seconds_quartiles"]]}
+    return {**row, **times, "tokens_per_second": row["tokens_per_second"] / by}
 
 
 def _time(row: Content) -> tuple[float, float, float] | None:
@@ -226,7 +246,7 @@ def _disagreement(row: Content) -> str | None:
 
 def _unrest(around: Sequence[float] | None) -> list[str]:
     """Where the machine was slower before all calls than after them, or the other way round, by more than products of matrices vary."""
-    if not around or min(around) >= (1 - AGREE) * max(around):
+    if not around or len(around) < 2 or min(around) >= (1 - AGREE) * max(around):
         return []
     before, after = (f"{peak / 1e9:,.0f}" for peak in around)
     return [f"the matrix peak was {before} GFLOP/s before all calls and {after} after them, so that other work came or went"]

@@ -84,6 +84,7 @@ def write_report(parameters: Parameters, reports: Path) -> None:
         not_asked_for=[section.title for section in sections if not section.asked_for],
         specs=context.looks,
         palettes={"light": PALETTE, "dark": DARK_PALETTE},
+        sizes=parameters.profile.studies.sizes is not None,
         made=provenance(_all_steps(context), reports),
     )
     write_text(reports / "index.html", page)
@@ -133,6 +134,7 @@ def _all_steps(context: Context) -> list[str]:
     steps += ["budget/ledger", *(f"contract/{model}" for model in models)]
     steps += ["studies/calibration", *run_steps(parameters.calibration_runs())] if studies.calibration else []
     steps += ["studies/tuning", *(f"runs/{run}/train" for run in parameters.tuning_runs())] if studies.tuning else []
+    steps += [f"tuning/{run.corpus}/{run.spec}" for run in parameters.tuning_runs()]
     steps += [f"runs/{run}/{step}" for run in parameters.audit_runs() for step in ("train", "replay")]
     steps += ["studies/audit"] if studies.audit else []
     steps += [*run_steps(parameters.comparison_runs()), *run_steps(parameters.ablation_runs()), "studies/comparison"]

@@ -14,12 +14,16 @@ from wavestack.schema import DECODED, Mode, Training
 from wavestack.training.optimizer import adamw
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Call:
     run: Callable[[], Any]  # what is timed
-    ready: Callable[[], Any]  # what is done before it, and not timed
     tokens: int  # of a sequence that it handles
-    held: Callable[[], Any]  # tensors that are there before it, beside the model's own
+    ready: Callable[[], Any] = _nothing  # what is done before it, and not timed
+    held: Callable[[], Any] = _nothing  # tensors that are there before it, beside the model's own and the tokens
     state: Any = None  # behind which it decodes
 
 
@@ -42,7 +46,7 @@ def _training(model: LanguageModel, tokens: Tensor, precision: str, compile: boo
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    return Call(step, _nothing, tokens.shape[1] - 1, lambda: (tokens, optimizer.state_dict()))
+    return Call(step, tokens.shape[1] - 1, held=optimizer.state_dict)
 
 
 def _whole(model: LanguageModel, read: Callable[[Tensor], Any], tokens: Tensor, precision: str, compile: bool) -> Call:
@@ -55,7 +59,7 @@ def _whole(model: LanguageModel, read: Callable[[Tensor], Any], tokens: Tensor, 
         with autocast(tokens.device.type, precision):
             read(tokens[:, :-1])
 
-    return Call(call, _nothing, tokens.shape[1] - 1, lambda: tokens)
+    return Call(call, tokens.shape[1] - 1)
 
 
 def _forward(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
@@ -85,7 +89,7 @@ def _decode(model: LanguageModel, tokens: Tensor, precision: str, compile: bool)
         with autocast(tokens.device.type, precision):
             _steps(model, *at, DECODED)
 
-    return Call(call, ready, DECODED, lambda: (tokens, past, at), past)
+    return Call(call, DECODED, ready, lambda: (past, at), past)
 
 
 def _generation(model: LanguageModel, tokens: Tensor, precision: str, compile: bool) -> Call:
@@ -96,7 +100,7 @@ def _generation(model: LanguageModel, tokens: Tensor, precision: str, compile: b
         with autocast(tokens.device.type, precision):
             _steps(model, tokens[:, :1], None, tokens.shape[1] - 1)
 
-    return Call(call, _nothing, tokens.shape[1] - 1, lambda: tokens)
+    return Call(call, tokens.shape[1] - 1)
 
 
 MAKERS: dict[Mode, Callable[[LanguageModel, Tensor, str, bool], Call]] = {
@@ -117,10 +121,6 @@ def _step(model: LanguageModel, token: Tensor, state: Any) -> tuple[Tensor, Any]
 def _steps(model: LanguageModel, token: Tensor, state: Any, count: int) -> None:
     for _ in range(count):
         token, state = _step(model, token, state)
-
-
-def _nothing() -> None:
-    pass
 
 
 def tensors_of(nest: Any) -> Iterator[Tensor]:

@@ -376,6 +376,23 @@ def test_decoding_on_a_cpu():
     readme_says(f"at position 128 in {near[0]} ms, the transformer's in {near[1]}, and at 65,536 in {far[0]} and {far[1]}")
 
 
+def test_training_steps_against_the_length_on_a_cpu():
+    """Against the faster transformer, whose heads are 64 wide."""
+    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "training-cpu-float32-tokens16384"]
+    ratio = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == "transformer-heads-64"}
+    lengths = (1024, 2048, 4096, 16384)
+    times = [f"{ratio[length]:.1f}" for length in lengths]
+    readme_says(f"{', '.join(times[:3])} and {times[3]} times as fast as the transformer's over 1,024, 2,048, 4,096 and 16,384 of them")
+    rows = {(row["spec"], row["length"]): row for row in sweep["rows"]}
+    less = {
+        count: [100 * (1 - rows["wavestack", length][count] / rows["transformer-heads-64", length][count]) for length in lengths]
+        for count in ("peak_bytes", "accounted_bytes")
+    }
+    peak, tensors = less["peak_bytes"], less["accounted_bytes"]
+    readme_says(f"with {min(peak):.0f} to {max(peak):.0f}% less memory by the process's peak and {max(tensors):.0f}% less by the sum")
+    assert min(tensors) > 0.4
+
+
 def test_training_steps_of_a_block_on_a_cpu():
     rows = pandas.read_csv(REPORTS / "benchmarks/block.csv").dropna(subset="ratio").set_index("contender").ratio
     today, published = ([f"{value:.2f}" for value in rows[contender]] for contender in ("wavestack", "wavestack-published-lanes"))

@@ -149,6 +149,23 @@ def test_rounds_are_compared_in_a_unit_that_both_have(tmp_path):
     assert len(sweeps[1]["differences"]) == 4
 
 
+def test_what_was_measured_so_far_is_told(tmp_path, found):
+    """Of the first sweep all but the longest two lengths, of its second round none, and of decoding all."""
+    lengths = ", ".join(map(str, LENGTHS))
+    first = f"lengths: [{lengths}], tokens: 2048"
+    sweeps = f"[{{{first}}}, {{mode: decode, lengths: [{lengths}], batch: 1}}, {{{first}, round: 2}}]"
+    for path in (tmp_path / "profile" / AGAIN).glob("length*.json"):
+        path.unlink()
+    for length in LENGTHS[-2:]:
+        (tmp_path / "profile" / TRAINING / f"length{length}.json").unlink()
+    told = {
+        sweep["name"]: sweep for sweep in write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)["sweeps"]
+    }
+    assert list(told) == [TRAINING, DECODE]
+    assert [row["length"] for row in told[TRAINING]["rows"] if row["spec"] == "wavestack"] == list(LENGTHS[:-2])
+    assert told[DECODE] == found[DECODE]
+
+
 def test_a_length_that_was_measured_of_other_models_is_named(tmp_path):
     write_points(tmp_path, TRAINING, "training", lambda length: 1, lambda length: {"wavestack": measured(1.0, 1, 1)}, lambda length: {})
     parameters = load("params/smoke.yaml", ["studies.lengths.sweeps=[{lengths: [16], tokens: 2048}]"])

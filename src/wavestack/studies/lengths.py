@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 
 
 def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
-    """Put the lengths together into `studies/lengths.json` and `.csv`.
+    """Put the lengths together into `studies/lengths.json` and `.csv`: those that were measured so far, which on one machine takes hours.
 
     Returns:
         sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; yardsticks, the
@@ -57,11 +57,11 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     """
     study = parameters.profile.studies.lengths
     assert study is not None
-    sweeps = [_sweep(sweep, sweep.specs or study.specs, reports / "profile" / sweep.name) for sweep in study.sweeps]
-    by_name = {sweep["name"]: sweep for sweep in sweeps}
+    found = {sweep.name: _sweep(sweep, sweep.specs or study.specs, reports / "profile" / sweep.name) for sweep in study.sweeps}
+    sweeps = [sweep for sweep in found.values() if sweep is not None]
     for asked in study.sweeps:
-        if asked.round > 1:
-            first, again = by_name[asked.first_round], by_name[asked.name]
+        first, again = found[asked.first_round], found[asked.name]
+        if asked.round > 1 and first is not None and again is not None:
             again |= {"differences": _differences(first, again), "repeated": _repeated(first, again)}
     result = {"threads": study.threads, "sweeps": sweeps}
     write_json(reports / "studies" / "lengths.json", result)
@@ -69,8 +69,12 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     return result
 
 
-def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any]:
-    points = [read_json(folder / f"length{length}.json") for length in sorted(sweep.lengths)]
+def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any] | None:
+    """None where no length of it was measured yet."""
+    places = [folder / f"length{length}.json" for length in sorted(sweep.lengths)]
+    points = [read_json(place) for place in places if place.is_file()]
+    if not points:
+        return None
     for point, spec in product(points, specs):
         if spec not in point["models"]:
             raise ValueError(f"{folder}/length{point['length']}.json is of other models, without {spec}; measure this length again")

@@ -43,12 +43,16 @@ def section(context: Context) -> Section:
 def _blocks(
     context: Context, sweep: Sweep, specs: Sequence[str], content: Content | None, first: Content | None, threads: int
 ) -> list[Block]:
-    content = content or {"rows": [], "fits": [], "shapes": [], "crossovers": [], "ratios": []}
     load = f"{sweep.tokens:,} tokens a batch" if sweep.tokens else f"{count(sweep.batch or 0, 'sequence')} a batch"
     load += f", round {sweep.round}" if sweep.round > 1 else ""
     where = f"{sweep.device}, {sweep.precision}{', compiled' if sweep.compile else ''}"
+    title = f"{sweep.mode}, {where}, {load}"
+    measured = {row["length"] for row in content["rows"]} if content is not None else set()
+    waiting = ", ".join(f"{length:,}" for length in sorted(set(sweep.lengths) - measured))
+    if content is None:
+        return [Block(f"Not measured yet: {MODES[sweep.mode]}, at {waiting} tokens.", title=title)]
     alone = sweep.device == "cuda"  # where models that wait would keep memory
-    decoded, yardsticks = sweep.mode == "decode", bool(content["rows"]) and in_yardsticks(content["rows"])
+    decoded, yardsticks = sweep.mode == "decode", in_yardsticks(content["rows"])
     twice = not alone and not decoded  # the memory is counted
     caption = (
         f"Time and {'state' if decoded else 'memory'} of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh "
@@ -57,9 +61,9 @@ def _blocks(
         "are at this length: times with 95% intervals"
         f"{', memory by the process’s high-water mark and by the sum of its tensors' if twice else ''}. Both axes are logarithmic; lines "
         "are fitted power laws, a dotted line is where the first model overtakes the one of its colour, a cross is a measurement that "
-        f"failed.{IN_THE_MIDDLE if yardsticks else ''}"
+        f"failed.{IN_THE_MIDDLE if yardsticks else ''}{f' Not measured yet: {waiting} tokens.' if waiting else ''}"
     )
-    wanted = [(spec, length) for spec in specs for length in sweep.lengths]
+    wanted = [(spec, length) for spec in specs for length in sweep.lengths if length in measured]
     growth = (
         "How they grow: exponents of a power law with 95% intervals (1 is linear; of decoding, 0 is flat), over all lengths, over their "
         "upper half, and over those from 1,024 tokens on; which curve fits better, a straight line or one with a quadratic term, by how "
@@ -68,7 +72,6 @@ def _blocks(
         f"{', or by the two ways to count memory' if twice else ''}; and the ratio of times to the first model's, "
         f"from calls {'of processes one after another' if alone else 'side by side'}."
     )
-    title = f"{sweep.mode}, {where}, {load}"
     blocks = [Block(caption, table(content, wanted), _figures(context, sweep, content), title)]
     if content.get("yardsticks"):
         own = (
@@ -115,7 +118,7 @@ def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
 
 def _as_in_the_middle(rows: Sequence[Content]) -> list[Content]:
     """Rows with the times of a machine that is as fast in every job as in the middle one, where all timed the yardstick."""
-    if not rows or not in_yardsticks(rows):
+    if not in_yardsticks(rows):
         return list(rows)
     middle = median(row["yardstick_seconds"] for row in rows)
     return [_slowed(row, middle / row["yardstick_seconds"]) if row["status"] == "ok" else row for row in rows]

@@ -158,9 +158,8 @@ def test_what_was_measured_so_far_is_told(tmp_path, found):
         path.unlink()
     for length in LENGTHS[-2:]:
         (tmp_path / "profile" / TRAINING / f"length{length}.json").unlink()
-    told = {
-        sweep["name"]: sweep for sweep in write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)["sweeps"]
-    }
+    write_lengths(load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"]), tmp_path)
+    told = {sweep["name"]: sweep for sweep in read_json(tmp_path / "studies" / "lengths.json")["sweeps"]}
     assert list(told) == [TRAINING, DECODE]
     assert [row["length"] for row in told[TRAINING]["rows"] if row["spec"] == "wavestack"] == list(LENGTHS[:-2])
     assert told[DECODE] == found[DECODE]

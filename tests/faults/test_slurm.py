@@ -49,6 +49,21 @@ def running(project, rule: str) -> str:
     return until(lambda: next((number for number, state, comment in queue(project) if state == "RUNNING" and rule in comment), None), 600)
 
 
+TRAINING = "rule_train_wildcards_pydocs_wavestack_tiny_base_0 -p main -t 600 --mem 2000 --requeue --ntasks=1 --cpus-per-task=1"
+
+
+def test_a_training_on_slurm_gives_the_same_bytes(whole, untrained, submitted):
+    project = untrained()
+    status, told = project.run(*on_slurm("--until", "train"), **submitted.path)
+    assert status == 0, told
+    (line,) = submitted()
+    assert f"--comment {TRAINING} " in line
+    trained = {path: content for path, content in project.results().items() if f"{RUN}/" in path}
+    assert len(trained) == 6
+    assert trained.items() <= whole.results().items()
+
+
+@pytest.mark.nightly
 def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
     status, told = project.run(*on_slurm(), **submitted.path)
     assert status == 0, told
@@ -58,7 +73,7 @@ def test_from_nothing_to_the_report(whole, project, submitted, outcomes):
     for asked in (
         "rule_text_corpus_tokens -p main -t 360 --mem 4000 --requeue --ntasks=1 --cpus-per-task=2",  # one after another: time adds up
         "rule_checks_budget_contract -p main -t 10 --mem 3000 --requeue --ntasks=1 --cpus-per-task=2",  # side by side: memory does
-        "rule_train_wildcards_pydocs_wavestack_tiny_base_0 -p main -t 600 --mem 2000 --requeue --ntasks=1 --cpus-per-task=1",
+        TRAINING,
         "rule_measures_evaluate -p main -t 120 --mem 2000 --requeue --ntasks=1 --cpus-per-task=1",
     ):
         assert sum(f"--comment {asked} " in line for line in lines) == 1, lines

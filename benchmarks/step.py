@@ -32,9 +32,11 @@ def measure(parameters: Parameters, spec: str, rows: int, length: int, repeats: 
     study = parameters.profile.studies.lengths
     if study is None:
         raise ValueError(f"{parameters.name} has no studies.lengths, at whose budget models are built; name a profile that has one")
+    budget = parameters.profile.budgets[study.budget].model_copy(update={"context": length})
+    model = Architecture(parameters.specs[spec], budget, study.vocabulary).build()
     device = available("cuda")
     round_products(device, PRECISION)
-    model = Architecture(parameters.specs[spec], parameters.lengths_budget(), study.vocabulary).build().to(device)
+    model.to(device)
     call = make("training", model, torch.randint(study.vocabulary, (rows, length + 1), device=device), PRECISION, compile=False)
     seconds = []
     for _ in range(WARM_UP + repeats):

@@ -1,10 +1,15 @@
 """A small real corpus as token files, and parameters to train on it, for the tests of all rooms."""
 
+import contextlib
+import io
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
+from unittest import mock
 
 import pyarrow
 import pyarrow.parquet
@@ -12,6 +17,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from wavestack.cli import main
 from wavestack.corpora.tokens import write_tokens
 from wavestack.params import ModelSpec
 from wavestack.schema import Budget, Corpus, Tokenizer
@@ -44,6 +50,24 @@ def _one_thread_and_plain_algorithms():
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture
+def command(monkeypatch) -> Callable[..., CompletedProcess]:
+    """`wavestack` with these arguments, without the seconds that a process of its own takes to load PyTorch."""
+
+    def call(*arguments: object, cwd: Path | None = None) -> CompletedProcess:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        line = ["wavestack", *map(str, arguments)]
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+            with mock.patch.object(sys, "argv", line), mock.patch.dict(os.environ), pytest.raises(SystemExit) as left:
+                main()
+            message = left.value.code if isinstance(left.value.code, str) else ""  # the interpreter prints it, and leaves with 1
+        status = 1 if message else left.value.code or 0
+        return CompletedProcess(line, status, out.getvalue(), error.getvalue() + message + "\n" * bool(message))
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     )
     target = tmp_path / "a.json"
     for delay in (0.01, 0.03, 0.05, 0.07, 0.09):
+        target.unlink(missing_ok=True)
         writer = subprocess.Popen([sys.executable, "-c", script, str(target)])
         while not target.exists():
             time.sleep(0.01)

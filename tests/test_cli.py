@@ -1,7 +1,5 @@
 """The command line as a user meets it: exit statuses and messages, of real processes where more than a message is looked at."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -18,7 +16,6 @@ import pytest
 import torch
 import yaml
 
-from wavestack.cli import main
 from wavestack.corpora.documents import DocumentWriter
 from wavestack.corpora.tokenizer import train_tokenizer
 from wavestack.corpora.tokens import TokenFile
@@ -35,19 +32,8 @@ def wavestack(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def told(*arguments):
-    """The same, without the seconds that a process of its own takes to load PyTorch."""
-    command = ["wavestack", *map(str, arguments)]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
-        with mock.patch.object(sys, "argv", command), mock.patch.dict(os.environ), pytest.raises(SystemExit) as left:
-            main()
-        message = left.value.code if isinstance(left.value.code, str) else ""  # the interpreter prints it, and leaves with 1
-    status = 1 if message else left.value.code or 0
-    return subprocess.CompletedProcess(command, status, out.getvalue(), error.getvalue() + message + "\n" * bool(message))
-
-
-def test_check_passes_what_is_right():
-    done = wavestack("check", "params/smoke.yaml")
+def test_check_passes_what_is_right(command):
+    done = command("check", "params/smoke.yaml")
     assert (done.returncode, done.stdout) == (0, "params/smoke.yaml: 14 runs, no errors\n")
 
 
@@ -63,15 +49,15 @@ def test_check_tells_all_errors_and_no_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_check_tells_budgets_that_cannot_be_met():
-    done = told("check", "params/smoke.yaml", "--set", "budgets.tiny.parameters=500")
+def test_check_tells_budgets_that_cannot_be_met(command):
+    done = command("check", "params/smoke.yaml", "--set", "budgets.tiny.parameters=500")
     assert done.returncode == 1
     assert "the budget of 500 non-embedding parameters cannot be met" in done.stderr
     assert "budgets.tiny: transformer, base, on pydocs" in done.stderr
 
 
-def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts():
-    done = told("check", "params/smoke.yaml", "--set", "budgets.tiny.context=12")
+def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts(command):
+    done = command("check", "params/smoke.yaml", "--set", "budgets.tiny.context=12")
     assert done.returncode == 1
     assert "12" in done.stderr
     assert "Traceback" not in done.stderr
@@ -87,19 +73,19 @@ def test_a_lane_that_does_not_fit_the_context_is_told_before_anything_starts():
         (["complementarity", "pydocs/wavestack/tiny/base/seed0", "--trained", "nowhere"], "best.json does not exist"),
     ],
 )
-def test_what_a_user_can_cause_is_one_message(tmp_path, arguments, message):
+def test_what_a_user_can_cause_is_one_message(command, tmp_path, arguments, message):
     folders = ["--tokens", tmp_path / "tokens", "--data", tmp_path / "data", "--reports", tmp_path / "reports"]
-    done = told(*arguments, *folders, "--params", "params/smoke.yaml")
+    done = command(*arguments, *folders, "--params", "params/smoke.yaml")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "reports" / "train.provenance.json").exists()
 
 
-def test_unknown_corpus_and_study(tmp_path):
-    done = told("corpus", "pydoc", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
+def test_unknown_corpus_and_study(command, tmp_path):
+    done = command("corpus", "pydoc", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
     assert (done.returncode, "did you mean 'pydocs'" in done.stderr) == (1, True)
-    done = told("study", "ablations", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
+    done = command("study", "ablations", "--data", tmp_path, "--reports", tmp_path, "--params", "params/smoke.yaml")
     assert (done.returncode, "known: comparison, ablation, complementarity, sizes, lengths, test" in done.stderr) == (1, True)
 
 
@@ -218,9 +204,9 @@ def best(data, spec="endless"):
     return data / "runs" / "words" / spec / "tiny" / "base" / "seed0" / "best"
 
 
-def test_text_follows_its_prompt_and_a_seed_gives_it_again(trained):
+def test_text_follows_its_prompt_and_a_seed_gives_it_again(command, trained):
     texts = [
-        told("generate", best(trained), "--prompt", "the cät ", "--tokens", "40", *options)
+        command("generate", best(trained), "--prompt", "the cät ", "--tokens", "40", *options)
         for options in (["--seed", "1"], ["--seed", "1"], ["--seed", "2"], ["--temperature", "0"], ["--temperature", "0", "--seed", "9"])
     ]
     for done in texts:
@@ -233,18 +219,18 @@ def test_text_follows_its_prompt_and_a_seed_gives_it_again(trained):
     assert set(texts[3].stdout[8:]) <= set("thecatdogsrnumw \n")  # it has learned the corpus's letters
 
 
-def test_a_tokenizer_elsewhere_is_named(trained, tmp_path):
+def test_a_tokenizer_elsewhere_is_named(command, trained, tmp_path):
     copied = tmp_path / "best"
     for ending in (".json", ".safetensors"):
         shutil.copy(best(trained).with_suffix(ending), copied.with_suffix(ending))
     arguments = ["generate", copied.with_suffix(".safetensors"), "--tokens", "5", "--temperature", "0"]
-    done = wavestack(*arguments, "--tokenizer", trained / "tokens" / "words" / "tokenizer.json")
+    done = command(*arguments, "--tokenizer", trained / "tokens" / "words" / "tokenizer.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == told("generate", best(trained), "--tokens", "5", "--temperature", "0").stdout
+    assert done.stdout == command("generate", best(trained), "--tokens", "5", "--temperature", "0").stdout
 
 
-def test_a_text_up_to_the_context_is_given_before_the_error(trained):
-    done = wavestack("generate", best(trained, "fixed"), "--prompt", "the", "--tokens", "100", "--temperature", "0")
+def test_a_text_up_to_the_context_is_given_before_the_error(command, trained):
+    done = command("generate", best(trained, "fixed"), "--prompt", "the", "--tokens", "100", "--temperature", "0")
     assert done.returncode == 1
     assert done.stderr == (
         "wavestack: Fourier lane: position 32 is beyond its context of 32; shorten the input or train with a larger context\n"
@@ -259,20 +245,20 @@ def refusal(done) -> str:
     return done.stderr
 
 
-def test_what_cannot_be_written_is_one_message(trained, tmp_path):
-    assert "best.json does not exist" in refusal(told("generate", tmp_path / "best"))
-    assert "seed0.json does not exist" in refusal(told("generate", best(trained).parent))
+def test_what_cannot_be_written_is_one_message(command, trained, tmp_path):
+    assert "best.json does not exist" in refusal(command("generate", tmp_path / "best"))
+    assert "seed0.json does not exist" in refusal(command("generate", best(trained).parent))
     tokenizer = tmp_path / "tokenizer.json"
-    assert "tokenizer.json does not exist" in refusal(told("generate", best(trained), "--tokenizer", tokenizer))
+    assert "tokenizer.json does not exist" in refusal(command("generate", best(trained), "--tokenizer", tokenizer))
     texts = tmp_path / "train.parquet"
     writer = DocumentWriter(texts)
     writer.write("ab" * 20)
     writer.close()
     train_tokenizer(Tokenizer(kind="bpe", vocabulary=258), texts).save(tokenizer)
-    assert "has 258 entries, and the model 257" in refusal(told("generate", best(trained), "--tokenizer", tokenizer))
-    assert "a temperature of -1.0 is none" in refusal(told("generate", best(trained), "--temperature", "-1"))
-    assert "a top_p of 0.0 is no share" in refusal(told("generate", best(trained), "--top-p", "0"))
-    assert "0 tokens were asked for" in refusal(told("generate", best(trained), "--tokens", "0"))
+    assert "has 258 entries, and the model 257" in refusal(command("generate", best(trained), "--tokenizer", tokenizer))
+    assert "a temperature of -1.0 is none" in refusal(command("generate", best(trained), "--temperature", "-1"))
+    assert "a top_p of 0.0 is no share" in refusal(command("generate", best(trained), "--top-p", "0"))
+    assert "0 tokens were asked for" in refusal(command("generate", best(trained), "--tokens", "0"))
 
 
 def test_an_interrupted_text_ends_without_a_traceback(trained):
@@ -307,7 +293,7 @@ def test_a_reader_that_goes_away_is_no_traceback(trained):
     assert done.stderr == ""
 
 
-def test_a_test_split_that_is_not_there_is_one_message(tmp_path):
+def test_a_test_split_that_is_not_there_is_one_message(command, tmp_path):
     """Where code has uncommitted changes that is said instead."""
     folders = [
         "--tokens",
@@ -321,10 +307,25 @@ def test_a_test_split_that_is_not_there_is_one_message(tmp_path):
         "--log",
         tmp_path / "log.csv",
     ]
-    done = told("open-test", "pydocs/wavestack/tiny/base/seed0", *folders, "--params", "params/smoke.yaml")
+    done = command("open-test", "pydocs/wavestack/tiny/base/seed0", *folders, "--params", "params/smoke.yaml")
     said = ("manifest.json does not exist", "code or parameters have uncommitted changes", "git does not say here")
     assert (done.returncode, any(message in done.stderr for message in said)) == (1, True)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+)
+def test_a_training_that_does_not_fit_is_one_message(command, tokens, tmp_path, monkeypatch, error):
+    monkeypatch.setattr("wavestack.training.run.train_run", mock.Mock(side_effect=error))
+    folders = ["--tokens", tokens, "--data", tmp_path / "data", "--reports", tmp_path / "reports", "--params", "params/smoke.yaml"]
+    done = command("train", "pydocs/transformer/tiny/base/seed0", *folders)
+    assert done.returncode == 1
+    assert done.stderr == f"wavestack: out of memory ({error}); a smaller training.batch, or more training.accumulation, takes less\n"
 
 
 # --- train -------------------------------------------------------------------------------------------------------------------------

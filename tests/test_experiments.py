@@ -88,3 +88,8 @@ def test_the_page_shows_every_row_the_newest_first(results):
     text = page.read_text()
     assert 0 < text.index("&lt;b&gt;second") < text.index("<td>first</td>")
     assert "<td>4.5</td>" in text
+    runs.assign(commit=None).to_csv(log, index=False)  # as outside of a checkout
+    assert write_experiments(log, page) == 2
+    runs[["finished"]].to_csv(log, index=False)
+    with pytest.raises(ValueError, match=r"experiments.csv is no log of runs \(it lacks commit\); name reports/experiments.csv"):
+        write_experiments(log, page)

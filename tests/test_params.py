@@ -6,9 +6,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from wavestack.params import Run, lane_subsets
 from wavestack.reading import ParameterError, load
+from wavestack.schema import LocalFiles
 
 SMOKE = Path("params/smoke.yaml")
 
@@ -174,6 +176,18 @@ def test_an_accumulation_that_does_not_divide_and_a_tokenizer_without_a_size(tmp
     tokenizer, accumulation = errors_of(tmp_path, change)
     assert tokenizer.startswith("wrong.yaml: tokenizer: expected vocabulary with kind bpe")
     assert accumulation.startswith("wrong.yaml: training: expected an accumulation that, times processes, divides batch")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"form": "lines", "separator": "-----"}, "expected no separator, which is read of text; found it with lines"),
+        ({"form": "text", "field": "code"}, "expected no field, which is read of jsonl or parquet; found it with text"),
+    ],
+)
+def test_a_setting_that_no_file_of_this_form_is_read_by_is_refused(files, message):
+    with pytest.raises(ValidationError, match=message):
+        LocalFiles.model_validate({"train": "train.txt", **files})
 
 
 def test_overrides_are_laid_over_key_by_key():

@@ -12,7 +12,6 @@ import yaml
 
 from wavestack import contract, registry
 from wavestack.artifacts import read_json
-from wavestack.lanes.lane import Lane
 from wavestack.params import ModelSpec
 from wavestack.reading import load
 from wavestack.schema import Budget, Corpus
@@ -34,7 +33,7 @@ def block_with(start: str) -> str:
 def mean_lane(monkeypatch) -> type:
     """The lane of the README, registered as the README says."""
     module = types.ModuleType("readme_lane")
-    exec(block_with("class Mean(Lane)"), {"Lane": Lane, "torch": torch}, module.__dict__)
+    exec(block_with("class Mean(Lane)"), module.__dict__)
     monkeypatch.setitem(sys.modules, "readme_lane", module)
     monkeypatch.setitem(registry.LANES, "mean", "readme_lane:Mean")
     return module.Mean

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -51,13 +51,22 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         sys.exit(f"wavestack: {error}")
+    except (MemoryError, RuntimeError) as error:
+        from wavestack.profiling.process import lacks_memory  # PyTorch says so in an error of no kind of its own
+
+        if not isinstance(error, MemoryError) and not lacks_memory(str(error)):
+            raise
+        said = str(error).strip().splitlines() or ["it was refused"]
+        sys.exit(f"wavestack: out of memory ({said[0]}); a smaller training.batch, or more training.accumulation, takes less")
     except Interrupted as stop:
         print(f"wavestack: {stop}", file=sys.stderr)
         sys.exit(RESUME)
 
 
 @contextmanager
-def _step(name: str, step: steps.Step, fingerprint: str, reports: Path | None, inputs: list[Path]) -> Iterator[dict[str, Any]]:
+def _step(
+    name: str, step: steps.Step, fingerprint: str, reports: Path | None, inputs: Sequence[Path], outputs: Sequence[Path] = ()
+) -> Iterator[dict[str, Any]]:
     """Refuse another step than was asked for, and record this one, where it leaves results."""
     if fingerprint and fingerprint != step.fingerprint:
         raise ValueError(
@@ -67,7 +76,7 @@ def _step(name: str, step: steps.Step, fingerprint: str, reports: Path | None, i
     if reports is None:
         yield {}
         return
-    with recorded(reports, name, step.settings, step.fingerprint, inputs) as timing:
+    with recorded(reports, name, step.settings, step.fingerprint, inputs, outputs) as timing:
         yield timing
 
 
@@ -122,7 +131,7 @@ def tokens(
 
     parameters = load(params, override)
     splits = [corpus_data / f"{split}.parquet" for split in ("train", "valid", "test")]
-    with _step("tokens", steps.tokens(parameters, name), fingerprint, reports, splits):
+    with _step("tokens", steps.tokens(parameters, name), fingerprint, reports, splits, [data / "manifest.json"]):
         write_tokens(name, parameters.corpora[name], parameters.tokenizer(name), corpus_data, data, reports)
 
 
@@ -216,7 +225,7 @@ def train(
         watching(end_of_job() if minutes is None else time.time() + 60 * minutes) as interruption,
         joined(training.device, training.processes, training.sharded) as processes,
         alone(chosen, data, processes),
-        _step("train", step, fingerprint, reports if processes.first else None, inputs) as timing,
+        _step("train", step, fingerprint, reports if processes.first else None, inputs, [data / "best.json", data / "last.json"]) as timing,
     ):
         if not processes.first:
             logging.disable(logging.WARNING)  # all say the same
@@ -268,7 +277,7 @@ def evaluate(
     parameters = load(params, override)
     chosen = parameters.run(run)
     inputs = [tokens / "manifest.json", trained / "best.json"]
-    with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs):
+    with _step("evaluate", steps.evaluate(parameters, chosen), fingerprint, reports, inputs, [data / "documents.parquet"]):
         evaluate_run(parameters, chosen, tokens, trained, data, reports)
     if log is not None:
         record(log, parameters.name, chosen, reports)
@@ -554,8 +563,9 @@ def report(reports: Reports, params: Profile = QUICK, override: Overrides = [], 
     from wavestack.report.page import write_report
 
     parameters = load(params, override)
-    inputs = [*_told(reports, parameters), reports / "metrics.json", reports / "findings.json"]
-    with _step("report", steps.report(parameters), fingerprint, reports, inputs):
+    manifests = [reports / room / corpus / "manifest.json" for room in ("corpora", "tokens") for corpus in parameters.profile.corpora]
+    shown = [reports / "findings.json", *manifests, reports / "budget" / "ledger.json", reports.parent / "openings.csv"]
+    with _step("report", steps.report(parameters), fingerprint, reports, [*_told(reports, parameters), *shown]):
         write_report(parameters, reports)
     print(reports / "index.html")
 

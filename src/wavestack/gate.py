@@ -7,7 +7,7 @@ A loss is noise from seed to seed, and so a worsening is one when it is larger t
 
 with the documents' own variance in either case (`statistics.py`), one-sided, and corrected for the family by Holm's method, so that a
 version that is no worse is refused in at most one of twenty cases, however many metrics there are. A metric that a worsening of 2% would be
-lost in is not judged: what cannot be seen is no pass.
+lost in is not judged, unless its whole interval is on the better side: what cannot be seen is no pass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -183,7 +183,7 @@ def _by_chance(verdict: Verdict, difference: Difference, level: float) -> Verdic
     found = {"effect": effect, "low": low, "high": high, "floor": FLOOR, "power": power}
     if low > 0 and effect > FLOOR:
         return Verdict(**{**asdict(verdict), **found, "verdict": "regression", "reason": "worse than chance and floor allow"})
-    if power < POWER:
+    if power < POWER and high > 0:
         reason = f"a worsening of {SOUGHT:g}% would be seen in {power:.0%} of cases; more seeds are needed"
         return Verdict(**{**asdict(verdict), **found, "reason": reason})
     return Verdict(**{**asdict(verdict), **found, "verdict": "pass"})

@@ -121,7 +121,9 @@ def _file(module: str) -> Path | None:
 
 
 @contextmanager
-def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: str, inputs: Iterable[str | Path]) -> Iterator[dict]:
+def recorded(
+    folder: str | Path, name: str, settings: Mapping[str, Any], mark: str, inputs: Iterable[str | Path], outputs: Iterable[str | Path] = ()
+) -> Iterator[dict]:
     """Time a step and, when it succeeds, write `<name>.provenance.json` and `<name>.timing.json` into `folder`.
 
     Args:
@@ -130,6 +132,7 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
         settings: the parameters that the step read.
         mark: the step's fingerprint.
         inputs: small files that pin what went in (manifests, not the data).
+        outputs: small files that pin what came out and is not in git, such as a checkpoint's.
 
     Yields:
         A dict to which the step adds its own timings (tokens per second, ...).
@@ -150,6 +153,7 @@ def recorded(folder: str | Path, name: str, settings: Mapping[str, Any], mark: s
             "settings": settings,
             "fingerprint": mark,
             "inputs": hashes,
+            "outputs": {str(path): sha256(path) for path in outputs if Path(path).is_file()},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **made,
             **machine(),

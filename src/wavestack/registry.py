@@ -63,14 +63,16 @@ def load(entry: str) -> Any:
     """The class that a `module:Class` string names.
 
     Raises:
-        ValueError: there is no such module or class. Modules of a user's own are looked for in the working directory, too.
+        ValueError: there is no such module or class, or it cannot be run. Modules of a user's own are looked for in the working
+            directory, too.
     """
     module, _, name = entry.partition(":")
     try:
         with _working_directory_importable():
             return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"'{entry}' cannot be loaded ({error}); expected 'module:Class' of an importable module") from error
+    except Exception as error:  # a user's module may fail in any way
+        told = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"'{entry}' cannot be loaded ({told}); expected 'module:Class' of an importable module") from error
 
 
 def lane_entry(name: str, knobs: Mapping[str, Any]) -> str:

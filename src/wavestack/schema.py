@@ -79,6 +79,10 @@ class LocalFiles(Strict):
                 raise PydanticCustomError("outside", "expected files inside the corpus's own folder, without '..'")
         if (self.valid is None) != (self.test is None):
             raise PydanticCustomError("half_split", "expected both valid and test, or neither (then split by hash)")
+        for key, forms in (("field", ("jsonl", "parquet")), ("separator", ("text",))):
+            if key in self.model_fields_set and self.form not in forms:
+                told = {"key": key, "forms": " or ".join(forms), "form": self.form}
+                raise PydanticCustomError("unread", "expected no {key}, which is read of {forms}; found it with {form}", told)
         return self
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wavestack.artifacts import sha256
 from wavestack.params import ModelSpec, Parameters, Run
-from wavestack.provenance import fingerprint
+from wavestack.provenance import PACKAGE, fingerprint
 from wavestack.variants import Variant
 
 
@@ -164,12 +165,14 @@ def metrics(parameters: Parameters) -> Step:
 
 def findings(parameters: Parameters) -> Step:
     """The verdicts: which studies they are drawn from, and of which models."""
-    comparison = parameters.profile.studies.comparison
+    studies = parameters.profile.studies
+    named = [*studies.comparison.specs, *parameters.lengths_specs()]
+    named += [studies.ablation.spec] if studies.ablation is not None else []
+    named += studies.sizes.specs if studies.sizes is not None else []
     settings = {
-        "studies": parameters.studies,
-        "specs": {name: _spec(parameters.specs[name]) for name in dict.fromkeys([*comparison.specs, *parameters.lengths_specs()])},
+        "studies": studies.model_dump(mode="json"),
+        "specs": {name: _spec(parameters.specs[name]) for name in dict.fromkeys(named)},
         "corpora": sorted(parameters.profile.corpora),
-        "tuned": comparison.tuned,
     }
     return _step(settings, ["wavestack.studies.findings"])
 
@@ -179,6 +182,7 @@ def report(parameters: Parameters) -> Step:
         "profile": parameters.name,
         "studies": parameters.profile.studies.model_dump(mode="json"),
         "corpora": {name: parameters.corpora[name].licence for name in parameters.profile.corpora},
+        "template": sha256(PACKAGE / "report" / "page.html.j2"),  # which is no module
     }
     return _step(settings, ["wavestack.report.page"])
 

@@ -147,35 +147,35 @@ def test_two_processes_of_one_training_save_at_a_signal(project, outcomes):
     outcomes["SIGTERM to a training of two processes", "saved"] += 1
 
 
-def test_the_second_resume_is_refused(project, outcomes):
+def test_the_second_resume_is_refused(command, project, outcomes):
     with held(project.folder / ".snakemake/resume.lock", "resuming"):
-        status, told = project.resume()
-    assert status == 1
-    assert ".snakemake/resume.lock is held by process" in told
+        done = command("resume", "--params", "params/faults.yaml", cwd=project.folder)
+    assert done.returncode == 1
+    assert ".snakemake/resume.lock is held by process" in done.stderr
     outcomes["two resumes at once", "the second is refused"] += 1
 
 
-def test_a_driver_whose_folder_cannot_be_seen_is_not_thought_dead(project, tmp_path):
+def test_a_driver_whose_folder_cannot_be_seen_is_not_thought_dead(command, project, tmp_path):
     """As one of another user; here it is in another folder."""
     driver = subprocess.Popen(["bash", "-c", "exec -a snakemake sleep 60"], cwd=tmp_path)
     try:
         record = project.folder / f".snakemake/drivers/{socket.gethostname()}.{driver.pid}"
         record.parent.mkdir(parents=True)
         record.touch()
-        status, told = project.resume()
-        assert status == 1
-        assert f"snakemake was started here (process {driver.pid}) and has not ended" in told
+        done = command("resume", "--params", "params/faults.yaml", cwd=project.folder)
+        assert done.returncode == 1
+        assert f"snakemake was started here (process {driver.pid}) and has not ended" in done.stderr
         assert record.exists()
     finally:
         driver.kill()
         driver.wait()
 
 
-def test_a_driver_of_another_machine_is_not_thought_dead(project):
+def test_a_driver_of_another_machine_is_not_thought_dead(command, project):
     record = project.folder / ".snakemake/drivers/elsewhere.123"
     record.parent.mkdir(parents=True)
     record.touch()
-    status, told = project.resume()
-    assert status == 1
-    assert "snakemake was started here on elsewhere (process 123)" in told
-    assert "rm '.snakemake/drivers/elsewhere.123'" in told
+    done = command("resume", "--params", "params/faults.yaml", cwd=project.folder)
+    assert done.returncode == 1
+    assert "snakemake was started here on elsewhere (process 123)" in done.stderr
+    assert "rm '.snakemake/drivers/elsewhere.123'" in done.stderr

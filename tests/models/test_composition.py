@@ -402,6 +402,13 @@ class TestBadInput:
         with pytest.raises(ValueError, match=f"'{entry}' cannot be loaded .*{cause}"):
             trained.add_lane("mine", lane=entry)
 
+    @pytest.mark.parametrize(("text", "cause"), [("class Lane(Missing): ...", "NameError: name 'Missing'"), ("class", "SyntaxError: ")])
+    def test_a_module_of_ones_own_that_cannot_be_run(self, trained, tmp_path, monkeypatch, text, cause):
+        (tmp_path / "cannot_be_run.py").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=f"'cannot_be_run:Lane' cannot be loaded .*{cause}"):
+            trained.add_lane("mine", lane="cannot_be_run:Lane")
+
     def test_a_class_that_is_no_lane(self, trained):
         with pytest.raises(ValueError, match=r"'torch\.nn:Identity' is no lane; expected a class derived from"):
             trained.add_lane("mine", lane="torch.nn:Identity")

@@ -1,16 +1,19 @@
 """Figures: the same bytes for the same numbers, every failure drawn, and safe to put side by side on one page."""
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 from synthetic import length_row, run_row, worth
 
 from wavestack.params import Run
 from wavestack.report import length_figure
 from wavestack.report.panel import DARK_PALETTE, MARKERS, PALETTE, file_name, looks
-from wavestack.report.sections import ablation, audit, comparison, curves, slices, tuning, worths
+from wavestack.report.sections import ablation, audit, comparison, complementarity, curves, slices, tuning, worths
 from wavestack.report.sections.curves import Curve
 
 LOOKS = looks(["wavestack", "transformer"])
@@ -156,3 +159,37 @@ def test_a_name_is_text_and_no_path_or_markup(tmp_path):
 def test_looks_are_stable_and_distinct():
     assert [look.colour for look in LOOKS.values()] == list(PALETTE[:2])
     assert len(set(PALETTE)) == len(DARK_PALETTE) == len(MARKERS)
+
+
+def test_a_lane_of_some_blocks_stands_in_its_own_row_and_weighs_nothing_where_it_is_not(tmp_path, monkeypatch):
+    """Attention is in the second block alone, before wavelet; likeness of the n-th and the m-th name is 0.n + m / 100."""
+    blocks = [
+        {"block": number, "names": names, "cka": [[n / 10 + m / 100 for m in range(len(names))] for n in range(len(names))]}
+        for number, names in enumerate((["input", "fourier", "wavelet"], ["input", "fourier", "attention", "wavelet"]))
+    ]
+    drawn = []
+    monkeypatch.setattr(complementarity, "panel", lambda path, width, height, paint: drawn.append(paint) or "")
+    complementarity.alignment_figure(tmp_path / "likeness.svg", "pydocs", blocks)
+    axes = Figure().subplots()
+    drawn[0](axes)
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["input", "fourier", "wavelet", "attention"]
+    start = len(rows) + 0.7  # of the second block
+    told = {(text.get_position(), text.get_text()) for text in axes.texts}
+    assert ((2.5, 2.5), "0.22") in told  # wavelet with itself, in the first block
+    for first, second, alike in (("attention", "attention", "0.22"), ("wavelet", "attention", "0.32"), ("wavelet", "wavelet", "0.33")):
+        x, y = sorted((rows.index(first), rows.index(second)))
+        assert ((start + x + 0.5, y + 0.5), alike) in told
+
+    lanes = {"fourier": (0.5, 0.25), "wavelet": (0.5, 0.25), "attention": (None, 0.5)}
+    for number, block in enumerate(blocks):
+        part = {"tokens": 9, "lanes": {lane: weights[number] for lane, weights in lanes.items() if weights[number] is not None}}
+        block |= {"weights": part, "by_class": [part | {"class": "letters"}], "by_octave": [part | {"least": 1}]}
+    context = SimpleNamespace(figures=SimpleNamespace(path=lambda *names: tmp_path / "-".join(names)))
+    shown = []
+    monkeypatch.setattr(complementarity, "weights_figure", lambda path, title, names, weights: shown.append(weights) or "")
+    complementarity._weights_figures(context, "pydocs", blocks)
+    depth, by_class, by_octave = shown
+    assert depth["fourier"] == [0.5, 0.25]
+    assert math.isnan(depth["attention"][0])
+    assert by_class == by_octave == {"fourier": [0.375], "wavelet": [0.375], "attention": [0.5]}

@@ -30,11 +30,14 @@ def on_corpora(*names, comparison="", **studies):
     return load(SMOKE, [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
 
 
-def calibrated(reports, passed=True):
-    """Parameters of the smoke profile with a calibration, and whether it was passed."""
+CALIBRATION = "studies.calibration={corpus: pydocs, spec: transformer, budget: tiny, at_most: 6.0}"
+
+
+def calibrated(reports, passed=True, lanes="null"):
+    """Parameters of the smoke profile with a grid of these lanes (of all) and a calibration, and whether it was passed."""
     row = {"nats_per_token": 5.0 if passed else 7.0}
     write_json(reports / "studies" / "calibration.json", {"row": row, "at_most": 6.0, "passed": passed})
-    return load(SMOKE, ["studies.calibration={corpus: pydocs, spec: transformer, budget: tiny, at_most: 6.0}"])
+    return load(SMOKE, [CALIBRATION, f"studies.ablation.lanes={lanes}"])
 
 
 def compare(reports, *entries):
@@ -100,8 +103,8 @@ def test_a_profile_without_results_says_what_it_would_take(tmp_path):
 
 
 BASES = {
-    "corpora": ["pydocs"], "specs": ["bases", "bases-learned", "bases-mean", "wavestack"], "budgets": ["tiny"], "tokens": [10_240, 20_480],
-    "seeds": [0, 1, 2],
+    "corpora": ["pydocs"], "specs": ["bases", "bases-random", "bases-learned", "bases-mean", "wavestack"], "budgets": ["tiny"],
+    "tokens": [10_240, 20_480], "seeds": [0, 1, 2],
 }  # fmt: skip
 
 
@@ -128,6 +131,17 @@ def test_explicit_mathematics_has_to_be_better_than_every_other_basis_everywhere
     finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
     assert finding["verdict"] == verdict
     assert [evidence["low"] for evidence in finding["evidence"]] == list(lows)
+
+
+@pytest.mark.parametrize("only", ["bases-random", "bases-learned"])
+def test_it_takes_random_and_learned_bases(tmp_path, only):
+    better = {"low_percent_alone": -3.0, "high_percent_alone": -2.0, "perplexity_percent": -2.5, "verdict": "better", "reason": None}
+    entry = {"corpus": "pydocs", "spec": "bases", "against": only, "budget": "tiny", "tokens": 10_240, **better}
+    write_json(tmp_path / "studies" / "sizes.json", {"equal_size": [entry]})
+    parameters = load(SMOKE, [f"studies.sizes={json.dumps(BASES | {'specs': ['bases', only]})}"])
+    finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
+    assert [(each["verdict"], each["decides"]) for each in finding["evidence"]] == [("supported", False)]
+    assert finding["verdict"] == "undecided"
 
 
 def test_lanes_that_are_left_out_say_nothing_of_bases(tmp_path):
@@ -187,8 +201,37 @@ def lengths(reports, **exponents):
         for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
-    sweep = {"name": "training-cpu", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
-    write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "mode": "decode"}]})
+    sweep = {"name": "training-cpu-float32-batch2", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
+    write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "name": "another", "mode": "decode"}]})
+
+
+def swept(*sweeps):
+    """Parameters that ask for these sweeps of WaveStack and a transformer."""
+    study = {"specs": ["wavestack", "transformer"], "budget": "tiny", "vocabulary": 512, "sweeps": sweeps}
+    return on_corpora("pydocs", lengths=json.dumps(study))
+
+
+TRAINING = {"mode": "training", "lengths": [256, 512, 1024, 2048, 4096, 16384], "batch": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacking"),
+    [
+        ([TRAINING], []),
+        ([TRAINING, TRAINING | {"round": 2}, {"mode": "prefill", "lengths": [256], "batch": 2}], []),
+        ([TRAINING, {"mode": "training", "lengths": [256], "batch": 3, "specs": ["wavestack", "transformer-window"]}], []),
+        ([TRAINING | {"lengths": [*TRAINING["lengths"], 8192]}], []),  # beyond the claim
+        ([TRAINING | {"lengths": [128, *TRAINING["lengths"], 3072]}], ["training-cpu-float32-batch2, 128, 3,072 tokens"]),
+        ([TRAINING, {"mode": "forward", "lengths": [256, 8192], "batch": 1}], ["forward-cpu-float32-batch1, 256 tokens"]),
+    ],
+)
+def test_what_is_not_measured_yet_keeps_a_claim_from_being_supported_and_not_from_being_refuted(tmp_path, asked, lacking):
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    finding = found(swept(*asked), tmp_path)["linear-in-sequence-length"]
+    assert [each["protocol"] for each in finding["evidence"][1:]] == lacking
+    assert finding["verdict"] == ("undecided" if lacking else "supported")
+    lengths(tmp_path, wavestack=1.3, transformer=1.5)
+    assert found(swept(*asked), tmp_path)["linear-in-sequence-length"]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +239,7 @@ def lengths(reports, **exponents):
 )
 def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
     lengths(tmp_path, wavestack=ours, transformer=theirs)
-    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
     assert finding["verdict"] == verdict
     (evidence,) = finding["evidence"]
     assert evidence["value"] == pytest.approx(ours, abs=0.01)
@@ -210,7 +253,7 @@ def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
     both = content["sweeps"][0]
     content["sweeps"].append({**both, "rows": [row | {"spec": "fourier-alone"} for row in both["rows"] if row["spec"] == "wavestack"]})
     write_json(tmp_path / "studies" / "lengths.json", content)
-    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
     assert (finding["verdict"], len(finding["evidence"])) == ("supported", 1)
 
 
@@ -218,7 +261,7 @@ def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
     """One with wider heads decides as well; one with a window, or with the mask of S x S, does not."""
     powers = {"transformer": 1.5, "transformer-heads-64": 1.0, "transformer-window": 1.0, "transformer-masked": 2.0}
     lengths(tmp_path, wavestack=1.0, **powers)
-    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
+    finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
     assert [evidence["verdict"] for evidence in finding["evidence"]] == ["supported", "refuted"]
     assert "transformer-heads-64 has 1.0" in finding["evidence"][1]["protocol"]
     assert finding["verdict"] == "refuted"
@@ -229,7 +272,7 @@ def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
     content = read_json(tmp_path / "studies" / "lengths.json")
     content["sweeps"].append({**content["sweeps"][0], "differences": []})
     write_json(tmp_path / "studies" / "lengths.json", content)
-    assert len(found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
+    assert len(found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -246,7 +289,7 @@ def test_attention_that_bends_upwards_is_told_by_calls_side_by_side(tmp_path, ra
         for length, ratio in zip((256, 1024, 4096), ratios, strict=False)
     ]
     write_json(tmp_path / "studies" / "lengths.json", content)
-    assert found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]["verdict"] == verdict
+    assert found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["verdict"] == verdict
 
 
 def test_two_lengths_do_not_decide(tmp_path):
@@ -254,8 +297,9 @@ def test_two_lengths_do_not_decide(tmp_path):
     content = read_json(tmp_path / "studies" / "lengths.json")
     content["sweeps"][0]["rows"] = [row for row in content["sweeps"][0]["rows"] if row["length"] in (256, 512)]
     write_json(tmp_path / "studies" / "lengths.json", content)
-    finding = found(on_corpora("pydocs"), tmp_path)["linear-in-sequence-length"]
-    assert (finding["verdict"], finding["evidence"][0]["reason"]) == ("undecided", "fewer than 3 lengths up to 4,096 were measured")
+    finding = found(swept(TRAINING | {"lengths": [256, 512]}), tmp_path)["linear-in-sequence-length"]
+    (evidence,) = finding["evidence"]
+    assert (finding["verdict"], evidence["reason"]) == ("undecided", "fewer than 3 lengths up to 4,096 were measured")
 
 
 @pytest.mark.parametrize(
@@ -293,20 +337,22 @@ def test_lanes_that_do_the_same_merely_repeat_one_another(tmp_path, lost, verdic
 def test_lanes_are_not_judged_before_a_baseline_came_out_as_it_is_known_to(tmp_path):
     worth = {"corpus": "pydocs", "reason": None, "of": "lane", "lanes": ["fourier"], "nats_per_token": 0.2, "low": 0.1, "high": 0.3}
     write_json(tmp_path / "studies" / "ablation.json", {"worths": [worth], "rows": [], "means": []})
-    for parameters, reason in (
-        (load(SMOKE), "this profile calibrates no baseline"),
-        (
-            calibrated(tmp_path, passed=False),
-            "the calibration failed: transformer on pydocs reached 7.000 nats per token, and at most 6.0 is known",
-        ),
+    whole = "studies.ablation.lanes=null"
+    failed = "the calibration failed: transformer on pydocs reached 7.000 nats per token, and at most 6.0 is known"
+    for given, reason in (
+        (lambda: load(SMOKE, [whole]), "this profile calibrates no baseline"),
+        (lambda: load(SMOKE, [whole, CALIBRATION]), "the calibration has not run"),
+        (lambda: calibrated(tmp_path, passed=False), failed),
+        (lambda: calibrated(tmp_path, lanes="[fourier, wavelet]"), "the grid is of 2 of the model's 4 lanes"),
     ):
+        parameters = given()
         finding = found(parameters, tmp_path)["every-lane-contributes"]
         assert (finding["verdict"], finding["evidence"][0]["reason"]) == ("undecided", reason)
 
 
-@pytest.mark.parametrize(("changed", "trained", "verdict"), [(0.0, 2.7, "undecided"), (1e-7, 2.7, "refuted"), (0.0, 2.8, "refuted")])
-def test_a_lane_that_joins_must_change_nothing_and_help(tmp_path, changed, trained, verdict):
-    """One training proves that it can go wrong, and not that it goes well."""
+@pytest.mark.parametrize(("changed", "trained", "verdict"), [(0.0, 2.7, "undecided"), (1e-7, 2.7, "refuted"), (0.0, 2.8, "undecided")])
+def test_a_lane_that_joins_must_change_nothing(tmp_path, changed, trained, verdict):
+    """Whether it helps, one training does not say."""
     points = pandas.DataFrame(
         {"point": ["trained model", "a added", "a trained alone", "a removed"], "nats": [2.75, 2.75, trained, 2.75],
          "logits_changed": [0.0, changed, 1.4, 0.0]}
@@ -316,6 +362,13 @@ def test_a_lane_that_joins_must_change_nothing_and_help(tmp_path, changed, train
     finding = found(load(SMOKE), tmp_path / "smoke")["lanes-compose-at-run-time"]
     assert finding["verdict"] == verdict
     assert finding["evidence"][0]["value"] == pytest.approx(trained - 2.75)
+
+
+def test_a_composition_of_other_points_is_refused(tmp_path):
+    (tmp_path / "benchmarks/composition").mkdir(parents=True)
+    pandas.DataFrame({"nats": [2.75]}).to_csv(tmp_path / "benchmarks/composition/pydocs.csv", index=False)
+    with pytest.raises(ValueError, match=r"pydocs.csv has 1 rows instead of 4; delete it, and run benchmarks/composition.py again"):
+        found(load(SMOKE), tmp_path / "smoke")
 
 
 @pytest.mark.parametrize(("ours", "verdict"), [((90, 89, 91), "supported"), ((110, 109, 111), "refuted"), ((100, 98, 102), "undecided")])
@@ -347,13 +400,55 @@ def test_memory_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, 
     if tensors:
         rows[2]["accounted_bytes"], rows[3]["accounted_bytes"] = tensors, 100
     for row in rows:
-        row |= {"mode": mode, "batch": 1, "seconds_median": 1.0, "tokens_per_second": 1.0}
+        row |= {"mode": mode, "batch": 1, "seconds_median": 1.0, "tokens_per_second": 1.0, "peak_bytes_by_process": [1, 1]}
     sweep = {"name": f"{mode}-{device}", "mode": mode, "device": device, "rows": rows, "ratios": []}
     write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
     finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
     assert finding["verdict"] == verdict
     (evidence,) = finding["evidence"]
     assert (evidence["value"], evidence["low"], evidence["high"]) == (ours / 100, ours / 100, (tensors or ours) / 100)
+
+
+@pytest.mark.parametrize(("again", "verdict"), [((), "undecided"), ((95,), "supported"), ((101,), "undecided")])
+def test_memory_of_one_process_decides_nothing_until_another_round_agrees(tmp_path, again, verdict):
+    """Of 100 for the transformer in each round and in each way to count."""
+    asked = {"mode": "training", "lengths": [4096], "batch": 1}
+    parameters = swept(asked, asked | {"round": 2})
+
+    def sweep(taken):
+        point = {"mode": "training", "length": 4096, "batch": 1, "status": "ok", "seconds_median": 1.0, "peak_bytes_by_process": [1]}
+        sizes = {"wavestack": taken, "transformer": 100}
+        rows = [{**point, "spec": spec, "peak_bytes": size, "accounted_bytes": size} for spec, size in sizes.items()]
+        return {"name": "training-cpu-float32-batch1", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
+
+    rounds = [sweep(taken) | {"name": "training-cpu-float32-batch1-round2", "differences": []} for taken in again]
+    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep(90), *rounds]})
+    finding = found(parameters, tmp_path)["memory-efficient-for-long-context"]
+    assert finding["verdict"] == verdict
+    (evidence,) = finding["evidence"]
+    assert (evidence["low"], evidence["high"]) == (0.9, max(90, *again, 0) / 100)
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacking"),
+    [
+        ({"mode": "training", "lengths": [2048, 4096, 8192], "batch": 1, "round": 2}, ["8,192"]),
+        ({"mode": "decode", "lengths": [2048, 65536], "batch": 1}, ["65,536"]),
+        ({"mode": "forward", "lengths": [8192], "batch": 1, "device": "cuda"}, ["8,192"]),
+        ({"mode": "forward", "lengths": [8192], "batch": 1}, []),  # of one process, and could not decide
+    ],
+)
+def test_memory_of_long_sequences_that_were_not_measured_yet_is_lacking(tmp_path, asked, lacking):
+    first = {"mode": "training", "lengths": [2048, 4096], "batch": 1}
+    sweeps = [first | {"lengths": asked["lengths"]}, asked] if "round" in asked else [first, first | {"round": 2}, asked]
+    point = {"mode": "training", "batch": 1, "status": "ok", "seconds_median": 1.0, "peak_bytes": 9, "accounted_bytes": 9}
+    rows = [{**point, "spec": spec, "length": length} for spec in ("wavestack", "transformer") for length in (2048, 4096)]
+    measured = {"name": "training-cpu-float32-batch1", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
+    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [measured]})
+    study = {"specs": ["wavestack", "transformer"], "budget": "tiny", "vocabulary": 512, "sweeps": sweeps, "processes": 1}
+    evidence = found(on_corpora("pydocs", lengths=json.dumps(study)), tmp_path)["memory-efficient-for-long-context"]["evidence"]
+    told = [each["protocol"] for each in evidence if each["reason"] == "not measured yet"]
+    assert [protocol.split(", ", 1)[1] for protocol in told] == [f"{length} tokens" for length in lacking]
 
 
 def test_short_sequences_say_nothing_of_memory(tmp_path):
@@ -381,6 +476,16 @@ def test_a_hybrid_is_the_best_when_it_beats_both_lanes_and_transformer(tmp_path)
     assert [each["case"] for each in finding["evidence"]] == ["wavestack-attention"] * 2 + ["wavestack-attention-mixer"] * 2
     compare(tmp_path, *(("pydocs", *pair, *worse) for pair in entries))
     assert found(parameters, tmp_path)["attention-helps"]["verdict"] == "refuted"
+
+
+@pytest.mark.parametrize("other", ["wavestack", "transformer"])
+def test_a_hybrid_is_not_the_best_of_what_lacks_a_stack_or_a_transformer(tmp_path, other):
+    specs = f"[wavestack-attention, {other}]"
+    parameters = load(SMOKE, [f"studies.comparison={{corpora: [pydocs], specs: {specs}, budget: tiny, seeds: [0, 1, 2]}}"])
+    compare(tmp_path, ("pydocs", "wavestack-attention", other, -5.0, -6.0, -4.0))
+    finding = found(parameters, tmp_path)["attention-helps"]
+    assert [(each["verdict"], each["decides"]) for each in finding["evidence"]] == [("supported", False)]
+    assert finding["verdict"] == "undecided"
 
 
 def piece(verdict, case="", decides=True):

@@ -15,7 +15,6 @@ rule report:
         expand("{reports}/contract/{model}.json", reports=REPORTS, model=MODELS),
         BENCHMARKS,
         OPENINGS,
-        template="src/wavestack/report/page.html.j2",
     output:
         directory(f"{REPORTS}/figures"),
         page=report(f"{REPORTS}/index.html", category="report"),

@@ -60,7 +60,6 @@ rule findings:
     input:
         expand("{reports}/studies/{study}.json", reports=REPORTS, study=STUDIES),
         BENCHMARKS,
-        OPENINGS,
     output:
         findings=f"{REPORTS}/findings.json",
         text=f"{REPORTS}/findings.md",

@@ -46,6 +46,9 @@ class Result:
         for path, mark in record["inputs"].items():  # a fingerprint does not cover them
             if not Path(path).is_file() or sha256(path) != mark:
                 return f"{self.output} is of another {path} than there is"
+        for path, mark in record.get("outputs", {}).items():  # older records have none; what is not there is made again anyway
+            if Path(path).is_file() and sha256(path) != mark:
+                return f"{path} is not what was made with {self.output}"
         return None
 
 

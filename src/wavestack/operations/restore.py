@@ -84,10 +84,14 @@ def _locked(stages: list[str]) -> list[dict[str, Any]]:
     """The heavy outputs of stages, which git does not have.
 
     Raises:
-        ValueError: dvc.lock does not have these stages.
+        ValueError: dvc.lock does not have these stages, or is broken.
     """
     lock = Path("dvc.lock")
-    known = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
+    try:
+        known = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{lock} cannot be read ({said}); take the one of a commit: git checkout HEAD -- {lock}") from None
     missing = [stage for stage in stages if stage not in known]
     if missing:
         raise ValueError(f"dvc.lock has no {', '.join(missing)}; nothing is stored of this profile, and `dvc repro` makes it")

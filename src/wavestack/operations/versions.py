@@ -87,14 +87,17 @@ def version(name: str, reports: Path) -> Version:
     """The version that a name means: a `metrics.json`, the folder that it is in, or a revision in git of `reports`.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is none of them, or `reports` itself, which would be held against itself.
     """
     path = Path(name)
-    if path.is_file():
-        return Version(path.parent)
-    if path.is_dir():
-        return Version(path)
-    return Revision(name, reports)
+    if not path.exists():
+        return Revision(name, reports)
+    if path.is_file() and path.name != "metrics.json":
+        raise ValueError(f"{path} is no metrics.json; name that of another version, with losses.csv beside it, or a revision in git")
+    folder = path.parent if path.is_file() else path
+    if folder.resolve() == reports.resolve():
+        raise ValueError(f"{name} is what is judged, and no baseline; name another version's folder, or a revision in git")
+    return Version(folder)
 
 
 def _git(*arguments: str) -> str | None:

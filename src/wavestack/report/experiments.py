@@ -19,11 +19,15 @@ def write_experiments(log: Path, page: Path) -> int:
     """Write the page, and give how many runs it shows.
 
     Raises:
-        ValueError: there is no log yet.
+        ValueError: there is no log yet, or the file is none.
     """
     if not log.is_file():
         raise ValueError(f"{log} does not exist; the first run that is trained and scored by the workflow starts it")
-    runs = pandas.read_csv(log).sort_values("finished", ascending=False, kind="stable")
+    runs = pandas.read_csv(log, dtype={"commit": "object"})  # of which there is none where git does not say
+    lacking = [column for column in ("finished", "commit") if column not in runs]
+    if lacking:
+        raise ValueError(f"{log} is no log of runs (it lacks {', '.join(lacking)}); name reports/experiments.csv, or one like it")
+    runs = runs.sort_values("finished", ascending=False, kind="stable")
     runs["commit"] = runs["commit"].str[:10]
     table = runs.to_html(index=False, border=0, na_rep=MISSING, float_format=lambda value: f"{value:.4g}", escape=True)
     head = f'<meta charset="utf-8"><title>Finished runs</title><style>{STYLE}</style>'

@@ -27,7 +27,10 @@ def uncalibrated(parameters: Parameters, reports: Path) -> str | None:
     study = parameters.profile.studies.calibration
     if study is None:
         return "this profile calibrates no baseline"
-    found = read_json(reports / "studies" / "calibration.json")
+    path = reports / "studies" / "calibration.json"
+    if not path.is_file():
+        return "the calibration has not run"
+    found = read_json(path)
     if found["passed"]:
         return None
     nats = found["row"]["nats_per_token"]

@@ -65,7 +65,7 @@ def table(
             notes += [f"{run or f'{corpus}/{variant}/seed{seed}'}: {failed}"] if failed else []
         nats = mean.get("nats_per_token")
         against = None if nats is None or full is None or variant == variants[-1] else nats - full
-        label = "all lanes" if len(held) == len(lanes) else " + ".join(held) or "no lane"
+        label = "all lanes" if Variant.parse(variant).lanes is None else " + ".join(held) or "no lane"
         measured = (
             NATS.text(mean),
             signed(against, 4),
@@ -179,6 +179,8 @@ def section(context: Context) -> Section:
             " All subsets are trained with what was chosen for the model with all lanes, which may flatter it, and so each lane: none of "
             "the others was tuned."
         )
+    if study is not None and study.lanes is not None:
+        caption += f" The grid is of {', '.join(study.lanes)}: none of its models has another lane, and “all” are these."
     blocks: list[Block] = []
     if study is not None and content is not None:
         lanes = [lane for lane in context.parameters.specs[study.spec].lanes if lane in (study.lanes or [lane])]

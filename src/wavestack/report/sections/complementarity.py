@@ -1,6 +1,7 @@
 """Complementarity: what the lanes of trained models do."""
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from statistics import fmean
 
@@ -68,28 +69,30 @@ def knockouts_figure(path: Path, corpus: str, found: Sequence[Content], own: Loo
 
 def alignment_figure(path: Path, corpus: str, found: Sequence[Content]) -> str:
     """Linear CKA between a block's input and its lanes, a triangle a block: the darker, the more alike."""
-    longest = max((block["names"] for block in found), key=len)
+    names = list(dict.fromkeys(name for block in found for name in block["names"]))
 
     def paint(axes: Axes) -> None:
         left = 0.0
         for block in found:
+            places = [names.index(name) for name in block["names"]]  # a lane that it has not leaves a gap
             for i, row in enumerate(block["cka"]):
                 for j, alike in enumerate(row[: i + 1]):
-                    axes.add_patch(Rectangle((left + j, i), 1, 1, color=PALETTE[0], alpha=0.05 + 0.45 * alike, lw=0))
-                    axes.text(left + j + 0.5, i + 0.5, f"{alike:.2f}", ha="center", va="center", fontsize=6, color=INK)
+                    x, y = left + min(places[i], places[j]), max(places[i], places[j])
+                    axes.add_patch(Rectangle((x, y), 1, 1, color=PALETTE[0], alpha=0.05 + 0.45 * alike, lw=0))
+                    axes.text(x + 0.5, y + 0.5, f"{alike:.2f}", ha="center", va="center", fontsize=6, color=INK)
             axes.text(left, -0.3, f"block {block['block']}", fontsize=8, color=INK)
-            left += len(block["names"]) + 0.7
-        axes.set_yticks([i + 0.5 for i in range(len(longest))], longest)
+            left += len(names) + 0.7
+        axes.set_yticks([i + 0.5 for i in range(len(names))], names)
         axes.set_xticks([])
         axes.set_xlim(-0.1, left)
-        axes.set_ylim(len(longest) + 0.1, -1.1)
+        axes.set_ylim(len(names) + 0.1, -1.1)
         axes.spines[:].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False)
         axes.set_aspect("equal")
         axes.set_title(f"{corpus}: likeness (CKA)")
 
-    return panel(path, 1.2 + 0.34 * sum(len(block["names"]) + 0.7 for block in found), 0.9 + 0.34 * len(longest), paint)
+    return panel(path, 1.2 + 0.34 * (len(names) + 0.7) * len(found), 0.9 + 0.34 * len(names), paint)
 
 
 def weights_figure(path: Path, title: str, names: Sequence[str], lanes: Mapping[str, Sequence[float]]) -> str:
@@ -106,17 +109,18 @@ def weights_figure(path: Path, title: str, names: Sequence[str], lanes: Mapping[
 
 
 def _weights_figures(context: Context, corpus: str, found: Sequence[Content]) -> list[str]:
-    """By depth; and by class of token and by position, the mean of the blocks."""
+    """By depth; and by class of token and by position, the mean of the blocks that have the lane."""
     lanes = list(dict.fromkeys(lane for block in found for lane in block["names"][1:]))
     path = context.figures.path
-    depth = {lane: [block["weights"]["lanes"].get(lane, 0.0) for block in found] for lane in lanes}
+    depth = {lane: [block["weights"]["lanes"].get(lane, nan) for block in found] for lane in lanes}
     drawn = [weights_figure(path("weights", "depth", corpus), f"{corpus}: weight, by block", [f"block {b['block']}" for b in found], depth)]
     for key, named, title in (
         ("by_class", "class", "weight, by what the token is"),
         ("by_octave", "least", "weight, by tokens seen (from)"),
     ):
         names = [part[named] for part in found[0][key]]
-        mean = {lane: [fmean(block[key][i]["lanes"].get(lane, 0.0) for block in found) for i in range(len(names))] for lane in lanes}
+        having = {lane: [block for block in found if lane in block["names"]] for lane in lanes}
+        mean = {lane: [fmean(block[key][i]["lanes"][lane] for block in having[lane]) for i in range(len(names))] for lane in lanes}
         shown = [f"{name:,}" if isinstance(name, int) else name for name in names]
         drawn.append(weights_figure(path("weights", named, corpus), f"{corpus}: {title}", shown, mean))
     return drawn

@@ -435,7 +435,7 @@ def test_memory_of_one_process_decides_nothing_until_another_round_agrees(tmp_pa
         ({"mode": "training", "lengths": [2048, 4096, 8192], "batch": 1, "round": 2}, ["8,192"]),
         ({"mode": "decode", "lengths": [2048, 65536], "batch": 1}, ["65,536"]),
         ({"mode": "forward", "lengths": [8192], "batch": 1, "device": "cuda"}, ["8,192"]),
-        ({"mode": "forward", "lengths": [8192], "batch": 1}, []),  # of one process, and could not decide
+        ({"mode": "forward", "lengths": [2048], "batch": 1}, []),  # too short
     ],
 )
 def test_memory_of_long_sequences_that_were_not_measured_yet_is_lacking(tmp_path, asked, lacking):

@@ -325,7 +325,7 @@ def _swept(results: Results) -> list[Evidence]:
 
     The interval spans the ways in which bytes were counted, and the rounds. A GPU's allocator counts all, and a state has only its own
     bytes; a CPU's process has a high-water mark that another one of the same model may miss by a tenth, so that it takes two ways that
-    agree, each of two processes or more, and fewer decide nothing.
+    agree, and two processes or more.
     """
     content, found = results.study("lengths"), []
     for ours, theirs, sweep in _sweeps(results):
@@ -344,14 +344,8 @@ def _swept(results: Results) -> list[Evidence]:
             doubt = "memory was counted in one way alone" if one_way else "memory is of one process alone" if processes < 2 else None
         verdict, reason = judged(min(ratios), max(ratios), 1, doubt)
         measures = ("ratio of bytes", ratios[0], min(ratios), max(ratios))
-        found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", doubt is None))
-    study = results.parameters.profile.studies.lengths
-    often = {sweep.first_round for sweep in study.sweeps if sweep.round > 1 or study.processes > 1} if study is not None else set()
-
-    def decides(sweep: Sweep, length: int) -> bool:
-        return length >= UP_TO and (sweep.device == "cuda" or sweep.mode == "decode" or sweep.name in often)
-
-    return [*found, *_not_measured(results, "ratio of bytes", decides)]
+        found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", True))
+    return [*found, *_not_measured(results, "ratio of bytes", lambda sweep, length: length >= UP_TO)]
 
 
 def _bytes(sweep: Mapping[str, Any], ours: str, theirs: str) -> dict[int, tuple[list[float], int]]:

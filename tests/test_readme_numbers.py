@@ -381,11 +381,53 @@ def test_decoding_on_a_gpu(sweeps):
     readme_says(f"state after 131,072 tokens is {ours:.1f} MiB, the transformer's {theirs:.0f} GiB")
 
 
-def test_decoding_on_a_cpu():
-    rows = pandas.read_csv(REPORTS / "benchmarks/decoding.csv").set_index(["case", "length"])
-    ours, theirs = (rows.loc[f"{name}, 2 threads"]["median"] for name in ("wavestack", "transformer"))
-    near, far = ([round(1000 * times[length]) for times in (ours, theirs)] for length in (128, 65536))
-    readme_says(f"at position 128 in {near[0]} ms, the transformer's in {near[1]}, and at 65,536 in {far[0]} and {far[1]}")
+def test_a_second_round_of_training_steps_on_a_cpu():
+    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "training-cpu-float32-tokens16384-round2"]
+    assert len(sweep["repeated"]) == 2 * 5
+    assert all(repeated["inside"] for repeated in sweep["repeated"])
+    readme_says("a second, at five lengths, lies inside of them")
+    behind_it_says("all ten ratios to the transformers lie inside the first round's intervals")
+    own, theirs = (
+        [f"{found[key]:.2f}".replace("-0.00", "0.00").replace("-", "−") for key in ("value", "low", "high")]
+        for spec in ("wavestack", "transformer-heads-64")
+        for found in sweep["differences"]
+        if (found["spec"], found["measure"], found["range"]) == (spec, "time", "all")
+    )
+    (fit,) = [fit for fit in sweep["fits"] if (fit["spec"], fit["measure"], fit["range"]) == ("wavestack", "time", "all")]
+    behind_it_says(
+        f"WaveStack's exponent is {fit['value']:.2f} ({fit['low']:.2f} to {fit['high']:.2f}) there, and differs from the first round's "
+        f"over these lengths by {own[0]} ({own[1]} to {own[2]}), the transformer's by {theirs[0]} ({theirs[1]} to {theirs[2]})."
+    )
+
+
+def test_decoding_against_the_position_on_a_cpu():
+    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "decode-cpu-float32-batch1"]
+    theirs = "transformer-heads-64"
+    ratio = {(row["spec"], row["length"]): row for row in sweep["ratios"]}
+    near, far = 1 / ratio[theirs, 128]["ratio"], ratio[theirs, 65536]
+    (crossing,) = [found for found in sweep["crossovers"] if (found["against"], found["measure"]) == (theirs, "time")]
+    at, low, high = (f"{round(crossing[key], -2):,.0f}" for key in ("length", "low", "high"))
+    times = (
+        f"there {far['ratio']:.1f} times as fast as the transformer's, here {near:.1f} times slower, and as fast at {at} ({low} to {high})"
+    )
+    readme_says(f"A token is decoded behind 65,536 others in the same time as behind 128: {times}")
+    behind_it_says(
+        f"WaveStack is {near:.1f} times slower at 128, as fast at {at} ({low} to {high}) and {far['ratio']:.1f} times as fast "
+        f"({far['low']:.1f} to {far['high']:.1f}) at 65,536"
+    )
+    fits = {(fit["spec"], fit["range"]): fit for fit in sweep["fits"] if fit["measure"] == "time"}
+    shown = (fits["wavestack", "all"], fits[theirs, "upper half"])
+    own, other = ([f"{fit[key]:.2f}".replace("-", "−") for key in ("value", "low", "high")] for fit in shown)
+    behind_it_says(
+        f"(an exponent of {own[0]}, {own[1]} to {own[2]}); the transformer's time grows with {other[0]} ({other[1]} to {other[2]})"
+    )
+    state = {(row["spec"], row["length"]): row["state_bytes"] for row in sweep["rows"]}
+    (everywhere,) = {size for (spec, _), size in state.items() if spec == "wavestack"}
+    kept = f"{state[theirs, 128] / 2**20:.0f} MiB at 128 and {state[theirs, 65536] / 2**20:.0f} MiB at 65,536"
+    share = f"{everywhere / state[theirs, 4096]:.1%} of it at 4,096"
+    behind_it_says(f"Its state has {everywhere / 2**10:.0f} KiB everywhere, that of the transformer {kept}: {share}")
+    linear = [row["ratio"] for (spec, _), row in ratio.items() if spec in ("gated-linear-attention", "state-space")]
+    behind_it_says(f"take {min(linear):.1f} to {max(linear):.1f} times as long as WaveStack")
 
 
 def test_training_steps_against_the_length_on_a_cpu():
@@ -426,8 +468,7 @@ def test_training_steps_against_the_length_on_a_cpu():
 def test_training_steps_of_a_block_on_a_cpu():
     rows = pandas.read_csv(REPORTS / "benchmarks/block.csv").dropna(subset="ratio").set_index("contender").ratio
     today, published = ([f"{value:.2f}" for value in rows[contender]] for contender in ("wavestack", "wavestack-published-lanes"))
-    for says in (readme_says, behind_it_says):
-        says(f"{', '.join(today[:3])} and {today[3]} times as fast as the transformer's over 256, 2,048, 4,096 and 8,192 tokens")
+    behind_it_says(f"{', '.join(today[:3])} and {today[3]} times as fast as the transformer's over 256, 2,048, 4,096 and 8,192 tokens")
     behind_it_says(f"with the three published lanes it is {', '.join(published[:3])} and {published[3]} times as fast")
     memory = pandas.read_csv(REPORTS / "benchmarks/memory.csv").query("case == 'resident memory'").set_index("contender")
     ratio = memory["median"]["wavestack"] / memory["median"]["transformer"]

@@ -297,7 +297,7 @@ def swept(name: str) -> dict[str, Any]:
     fit = {"spec": "wavestack", "measure": "time", "range": "all", "value": 1.01, "low": 0.99, "high": 1.03, "lengths": list(LENGTHS)}
     pair = {"spec": "wavestack", "against": "transformer"}
     return {
-        "name": name, "mode": "training", "device": "cpu", "precision": "float32", "compile": False,
+        "name": name, "first_round": name, "mode": "training", "device": "cpu", "precision": "float32", "compile": False,
         "matrix_peak": {"4096": 4e10}, "other_cores": {"1024": 0.04, "4096": 0.35},
         "yardsticks": [
             {"at": 4096, "spec": "wavestack", "length": 1024, "reason": None, "ratio": 1.016, "low": 0.99, "high": 1.03, "pairs": 12},

@@ -201,8 +201,16 @@ def lengths(reports, **exponents):
         for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
-    sweep = {"name": "training-cpu-float32-batch2", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
-    write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep, {**sweep, "name": "another", "mode": "decode"}]})
+    write_sweeps(reports, of_sweep("training-cpu-float32-batch2", rows), of_sweep("decode-cpu-float32-batch2", rows, mode="decode"))
+
+
+def of_sweep(name, rows, **settings):
+    """As the length study has it; of a first round, where nothing else is said."""
+    return {"name": name, "first_round": name, "mode": "training", "device": "cpu", "rows": rows, "ratios": []} | settings
+
+
+def write_sweeps(reports, *sweeps):
+    write_json(reports / "studies" / "lengths.json", {"threads": 2, "sweeps": sweeps})
 
 
 def swept(*sweeps):
@@ -270,7 +278,7 @@ def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
 def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
     lengths(tmp_path, wavestack=1.0, transformer=1.5)
     content = read_json(tmp_path / "studies" / "lengths.json")
-    content["sweeps"].append({**content["sweeps"][0], "differences": []})
+    content["sweeps"].append({**content["sweeps"][0], "name": "training-cpu-float32-batch2-round2"})
     write_json(tmp_path / "studies" / "lengths.json", content)
     assert len(found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
 
@@ -401,8 +409,7 @@ def test_memory_is_of_the_longest_sequence_that_both_could_do(tmp_path, device, 
         rows[2]["accounted_bytes"], rows[3]["accounted_bytes"] = tensors, 100
     for row in rows:
         row |= {"mode": mode, "batch": 1, "seconds_median": 1.0, "tokens_per_second": 1.0, "peak_bytes_by_process": [1, 1]}
-    sweep = {"name": f"{mode}-{device}", "mode": mode, "device": device, "rows": rows, "ratios": []}
-    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
+    write_sweeps(tmp_path, of_sweep(f"{mode}-{device}", rows, mode=mode, device=device))
     finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
     assert finding["verdict"] == verdict
     (evidence,) = finding["evidence"]
@@ -419,10 +426,9 @@ def test_memory_of_one_process_decides_nothing_until_another_round_agrees(tmp_pa
         point = {"mode": "training", "length": 4096, "batch": 1, "status": "ok", "seconds_median": 1.0, "peak_bytes_by_process": [1]}
         sizes = {"wavestack": taken, "transformer": 100}
         rows = [{**point, "spec": spec, "peak_bytes": size, "accounted_bytes": size} for spec, size in sizes.items()]
-        return {"name": "training-cpu-float32-batch1", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
+        return of_sweep("training-cpu-float32-batch1", rows)
 
-    rounds = [sweep(taken) | {"name": "training-cpu-float32-batch1-round2", "differences": []} for taken in again]
-    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep(90), *rounds]})
+    write_sweeps(tmp_path, sweep(90), *(sweep(taken) | {"name": "training-cpu-float32-batch1-round2"} for taken in again))
     finding = found(parameters, tmp_path)["memory-efficient-for-long-context"]
     assert finding["verdict"] == verdict
     (evidence,) = finding["evidence"]
@@ -443,8 +449,7 @@ def test_memory_of_long_sequences_that_were_not_measured_yet_is_lacking(tmp_path
     sweeps = [first | {"lengths": asked["lengths"]}, asked] if "round" in asked else [first, first | {"round": 2}, asked]
     point = {"mode": "training", "batch": 1, "status": "ok", "seconds_median": 1.0, "peak_bytes": 9, "accounted_bytes": 9}
     rows = [{**point, "spec": spec, "length": length} for spec in ("wavestack", "transformer") for length in (2048, 4096)]
-    measured = {"name": "training-cpu-float32-batch1", "mode": "training", "device": "cpu", "rows": rows, "ratios": []}
-    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [measured]})
+    write_sweeps(tmp_path, of_sweep("training-cpu-float32-batch1", rows))
     study = {"specs": ["wavestack", "transformer"], "budget": "tiny", "vocabulary": 512, "sweeps": sweeps, "processes": 1}
     evidence = found(on_corpora("pydocs", lengths=json.dumps(study)), tmp_path)["memory-efficient-for-long-context"]["evidence"]
     told = [each["protocol"] for each in evidence if each["reason"] == "not measured yet"]
@@ -454,8 +459,7 @@ def test_memory_of_long_sequences_that_were_not_measured_yet_is_lacking(tmp_path
 def test_short_sequences_say_nothing_of_memory(tmp_path):
     point = {"status": "ok", "length": 2048, "peak_bytes": 100, "mode": "training", "batch": 1, "seconds_median": 1.0}
     rows = [{**point, "spec": spec, "tokens_per_second": 1.0} for spec in ("wavestack", "transformer")]
-    sweep = {"name": "short", "mode": "training", "device": "cuda", "rows": rows, "ratios": []}
-    write_json(tmp_path / "studies" / "lengths.json", {"threads": 2, "sweeps": [sweep]})
+    write_sweeps(tmp_path, of_sweep("short", rows, device="cuda"))
     finding = found(on_corpora("pydocs"), tmp_path)["memory-efficient-for-long-context"]
     assert (finding["verdict"], finding["evidence"]) == ("undecided", [])
 

@@ -112,7 +112,7 @@ def _sweeps(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """
     content = results.study("lengths")
     for ours in _stacks(results)[:1]:
-        for sweep in (sweep for sweep in content["sweeps"] if "differences" not in sweep) if content else []:
+        for sweep in (sweep for sweep in content["sweeps"] if sweep["name"] == sweep["first_round"]) if content else []:
             measured = dict.fromkeys(row["spec"] for row in sweep["rows"])
             for theirs in (name for name in measured if ours in measured and _attends_to_all(results.parameters.specs[name])):
                 yield ours, theirs, {**sweep, "threads": content["threads"]}
@@ -329,23 +329,31 @@ def _swept(results: Results) -> list[Evidence]:
     """
     content, found = results.study("lengths"), []
     for ours, theirs, sweep in _sweeps(results):
-        again = [each for each in content["sweeps"] if each["name"].startswith(f"{sweep['name']}-round")]
-        rounds = [_bytes(each, ours, theirs) for each in (sweep, *again)]
-        length = max(rounds[0], default=0)
+        rounds = [_bytes(each, ours, theirs) for each in content["sweeps"] if each["first_round"] == sweep["name"]]
+        length = max(rounds[0], default=0)  # the first round's, which stands first
         if length < UP_TO:
             continue
-        by_round = [of_round[length] for of_round in rounds if length in of_round]
-        ratios = [ratio for of_round, _ in by_round for ratio in of_round]
+        counted = [of_round[length] for of_round in rounds if length in of_round]
+        ratios = [ratio for of_round, _ in counted for ratio in of_round]
         what = "state behind the tokens" if sweep["mode"] == "decode" else "peak above the loaded model"
         protocol = f"{sweep['name']}, {what}, {length:,} tokens, {ours} over {theirs}"
-        doubt = None
-        if sweep["device"] == "cpu" and sweep["mode"] != "decode":
-            one_way, processes = len(by_round[0][0]) < 2, sum(processes for _, processes in by_round)
-            doubt = "memory was counted in one way alone" if one_way else "memory is of one process alone" if processes < 2 else None
-        verdict, reason = judged(min(ratios), max(ratios), 1, doubt)
+        verdict, reason = judged(min(ratios), max(ratios), 1, _doubt(sweep, counted))
         measures = ("ratio of bytes", ratios[0], min(ratios), max(ratios))
         found.append(Evidence(protocol, *measures, verdict, reason, "studies/lengths.json", True))
     return [*found, *_not_measured(results, "ratio of bytes", lambda sweep, length: length >= UP_TO)]
+
+
+def _doubt(sweep: Mapping[str, Any], counted: Sequence[tuple[Sequence[float], int]]) -> str | None:
+    """Why memory decides nothing yet; None where it does.
+
+    Args:
+        counted: of each round the ratios and the number of processes.
+    """
+    if sweep["device"] != "cpu" or sweep["mode"] == "decode":
+        return None
+    if any(len(ratios) < 2 for ratios, _ in counted):
+        return "memory was counted in one way alone"
+    return "memory is of one process alone" if sum(processes for _, processes in counted) < 2 else None
 
 
 def _bytes(sweep: Mapping[str, Any], ours: str, theirs: str) -> dict[int, tuple[list[float], int]]:

@@ -47,10 +47,11 @@ def write_lengths(parameters: Parameters, reports: Path) -> dict[str, Any]:
     """Put the lengths together into `studies/lengths.json` and `.csv`: those that were measured so far, which on one machine takes hours.
 
     Returns:
-        sweeps: of each its settings; rows, a model at a length each; ratios of times that were measured side by side; yardsticks, the
-        first model's times at each length against its own at one of them; fits, exponents of time and of memory (of the state, where
-        tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of the curves; crossovers with the model
-        that is named first; and of a later round its exponents less those of the first one, and the ratios of both.
+        sweeps: of each its settings and the sweep that it is a round of; rows, a model at a length each; ratios of times that were measured
+        side by side; yardsticks, the first model's times at each length against its own at one of them; fits, exponents of time and of
+        memory (of the state, where tokens are decoded) over all lengths, their upper half, and those from 1,024 on; shapes of the curves;
+        crossovers with the model that is named first; and of a later round its exponents less those of the first one, and the ratios of
+        both.
 
     Raises:
         ValueError: a length was measured of other models than the parameters name.
@@ -87,6 +88,7 @@ def _sweep(sweep: Sweep, specs: Sequence[str], folder: Path) -> dict[str, Any] |
     curves = _curves(rows, in_yardsticks(rows))
     return {
         "name": sweep.name,
+        "first_round": sweep.first_round,
         **sweep.model_dump(mode="json", include={"mode", "device", "precision", "compile"}),
         **{key: {str(point["length"]): point.get(key) for point in points} for key in ("matrix_peak", "matrix_peaks", "other_cores")},
         "rows": rows,

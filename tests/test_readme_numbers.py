@@ -465,6 +465,77 @@ def test_training_steps_against_the_length_on_a_cpu():
     behind_it_says(f"by the process's high-water mark {low} to {high} times the transformer's, by the sum of tensors {least} to {most}")
 
 
+def interval(row: dict, digits: int = 2) -> str:
+    key = "ratio" if "ratio" in row else "value"
+    return f"{row[key]:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+
+
+def against(theirs: str, name: str) -> tuple[dict, dict, dict]:
+    """Of a sweep on a CPU: times of calls side by side by length, rows by model and length, and exponents of time by model."""
+    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == name]
+    ratio = {row["length"]: row for row in sweep["ratios"] if (row["spec"], row["than"]) == (theirs, "wavestack")}
+    fits = {fit["spec"]: fit for fit in sweep["fits"] if (fit["measure"], fit["range"]) == ("time", "all")}
+    return ratio, {(row["spec"], row["length"]): row for row in sweep["rows"]}, fits
+
+
+def test_training_steps_of_one_sequence_on_a_cpu():
+    ratio, rows, _ = against("transformer-heads-64", "training-cpu-float32-batch1")
+    *most, last = [interval(ratio[length]) for length in (1024, 2048, 4096, 8192, 16384)]
+    behind_it_says(f"a training step takes the transformer {', '.join(most)} and {last} times as long over 1,024, 2,048, ... 16,384 tokens")
+    (more, less), (peak_more, peak_less) = (
+        [100 * (rows["wavestack", length][count] / rows["transformer-heads-64", length][count] - 1) for length in (1024, 16384)]
+        for count in ("accounted_bytes", "peak_bytes")
+    )
+    tensors = f"takes {more:.0f}% more memory at 1,024 there, by the sum of tensors, and {-less:.1f}% less at 16,384"
+    behind_it_says(f"{tensors} (by the process's peak {peak_more:.0f}% more and {-peak_less:.0f}% less)")
+
+
+def test_forward_passes_on_a_cpu():
+    ratio, _, fits = against("transformer-heads-64", "forward-cpu-float32-batch4")
+    masked, _, _ = against("transformer-masked", "forward-cpu-float32-batch4")
+    behind_it_says(
+        f"the transformer takes {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024 and {interval(ratio[4096])} at "
+        f"4,096, and with the mask written out, as was published, {interval(masked[4096])}."
+    )
+    behind_it_says(
+        f"Exponents of time are {interval(fits['wavestack'])} for WaveStack, {interval(fits['transformer-heads-64'])} for the transformer and "
+        f"{interval(fits['transformer-masked'])} with that mask"
+    )
+    ours, theirs = (pair[4096]["ratio"] for pair in (ratio, masked))
+    readme_says(f"forward passes at 4,096, as was published, done {ours:.1f} times as fast, or {theirs:.1f} times against the mask written out.")
+    far, rows, _ = against("transformer-masked", "forward-cpu-float32-batch1")
+    behind_it_says(f"takes {far[8192]['ratio']:.1f} times as long at 8,192 and {far[16384]['ratio']:.1f} at 16,384.")
+    ours, theirs = rows["wavestack", 131072], rows["transformer-masked", 131072]
+    assert (ours["status"], theirs["status"]) == ("ok", "out_of_memory")
+    assert f"tried to allocate {4 * 131072**2} bytes" in theirs["reason"]
+    behind_it_says(f"of {4 * 131072**2 / 1e9:.0f} GB, and is noted as out of memory; WaveStack's pass takes {ours['seconds_median']:.0f} seconds")
+
+
+def test_each_lane_alone_on_a_cpu():
+    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "forward-cpu-float32-tokens16384"]
+    told = []
+    for lane in ("chebyshev", "fourier", "wavelet", "lookup", "recall"):
+        ratios = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == f"{lane}-alone"}
+        told.append(f"{lane} {min(ratios.values()):.2f} to {max(ratios.values()):.2f}")
+    behind_it_says(f"from {min(ratios):,} to {max(ratios):,} tokens in a sequence {', '.join(told)} times as long as the four together")
+
+
+def test_prompts_and_generation_on_a_cpu():
+    ratio, rows, _ = against("transformer-heads-64", "prefill-cpu-float32-batch1")
+    peak, tensors = (
+        rows["transformer-heads-64", 16384][count] / rows["wavestack", 16384][count] for count in ("peak_bytes", "accounted_bytes")
+    )
+    behind_it_says(
+        f"take the transformer {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024, {interval(ratio[4096])} at 4,096 "
+        f"and {interval(ratio[16384])} at 16,384, where it takes {peak:.1f} times the memory by the process's peak, and {tensors:.1f} by"
+    )
+    readme_says(f"Prompts are read {ratio[128]['ratio']:.1f} times as fast at 128 tokens and {ratio[16384]['ratio']:.1f} times at 16,384")
+    generation, _, _ = against("transformer-heads-64", "generation-cpu-float32-batch1")
+    assert tuple(generation) == (128, 256, 512)
+    least, most = (pick(row["ratio"] for row in generation.values()) for pick in (min, max))
+    behind_it_says(f"{least:.2f} to {most:.2f} times as long: WaveStack is {1 / most:.1f} to {1 / least:.1f} times slower")
+
+
 def test_training_steps_of_a_block_on_a_cpu():
     rows = pandas.read_csv(REPORTS / "benchmarks/block.csv").dropna(subset="ratio").set_index("contender").ratio
     today, published = ([f"{value:.2f}" for value in rows[contender]] for contender in ("wavestack", "wavestack-published-lanes"))

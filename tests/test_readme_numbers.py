@@ -494,21 +494,25 @@ def test_forward_passes_on_a_cpu():
     ratio, _, fits = against("transformer-heads-64", "forward-cpu-float32-batch4")
     masked, _, _ = against("transformer-masked", "forward-cpu-float32-batch4")
     behind_it_says(
-        f"the transformer takes {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024 and {interval(ratio[4096])} at "
-        f"4,096, and with the mask written out, as was published, {interval(masked[4096])}."
+        f"the transformer takes {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024 and {interval(ratio[4096])} "
+        f"at 4,096, and with the mask written out, as was published, {interval(masked[4096])}."
     )
     behind_it_says(
-        f"Exponents of time are {interval(fits['wavestack'])} for WaveStack, {interval(fits['transformer-heads-64'])} for the transformer and "
-        f"{interval(fits['transformer-masked'])} with that mask"
+        f"Exponents of time are {interval(fits['wavestack'])} for WaveStack, {interval(fits['transformer-heads-64'])} for the transformer "
+        f"and {interval(fits['transformer-masked'])} with that mask"
     )
     ours, theirs = (pair[4096]["ratio"] for pair in (ratio, masked))
-    readme_says(f"forward passes at 4,096, as was published, done {ours:.1f} times as fast, or {theirs:.1f} times against the mask written out.")
+    readme_says(
+        f"forward passes at 4,096, as was published, done {ours:.1f} times as fast, or {theirs:.1f} times against the mask written out."
+    )
     far, rows, _ = against("transformer-masked", "forward-cpu-float32-batch1")
     behind_it_says(f"takes {far[8192]['ratio']:.1f} times as long at 8,192 and {far[16384]['ratio']:.1f} at 16,384.")
     ours, theirs = rows["wavestack", 131072], rows["transformer-masked", 131072]
     assert (ours["status"], theirs["status"]) == ("ok", "out_of_memory")
     assert f"tried to allocate {4 * 131072**2} bytes" in theirs["reason"]
-    behind_it_says(f"of {4 * 131072**2 / 1e9:.0f} GB, and is noted as out of memory; WaveStack's pass takes {ours['seconds_median']:.0f} seconds")
+    behind_it_says(
+        f"of {4 * 131072**2 / 1e9:.0f} GB, and is noted as out of memory; WaveStack's pass takes {ours['seconds_median']:.0f} seconds"
+    )
 
 
 def test_each_lane_alone_on_a_cpu():
@@ -526,8 +530,9 @@ def test_prompts_and_generation_on_a_cpu():
         rows["transformer-heads-64", 16384][count] / rows["wavestack", 16384][count] for count in ("peak_bytes", "accounted_bytes")
     )
     behind_it_says(
-        f"take the transformer {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024, {interval(ratio[4096])} at 4,096 "
-        f"and {interval(ratio[16384])} at 16,384, where it takes {peak:.1f} times the memory by the process's peak, and {tensors:.1f} by"
+        f"take the transformer {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024, {interval(ratio[4096])} at "
+        f"4,096 and {interval(ratio[16384])} at 16,384, where it takes {peak:.1f} times the memory by the process's peak, and "
+        f"{tensors:.1f} by the sum of tensors"
     )
     readme_says(f"Prompts are read {ratio[128]['ratio']:.1f} times as fast at 128 tokens and {ratio[16384]['ratio']:.1f} times at 16,384")
     generation, _, _ = against("transformer-heads-64", "generation-cpu-float32-batch1")

@@ -74,9 +74,14 @@ def test_seeds_of_the_plain_transformer_on_code():
     assert max(repeated) - min(repeated) > 1
 
 
-def interval(row: dict, digits: int = 2) -> str:
-    key = "ratio" if "ratio" in row else "value"
-    return f"{row[key]:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+def interval(row: dict) -> str:
+    """Of a ratio, or of an exponent."""
+    return f"{row['ratio' if 'ratio' in row else 'value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+
+
+def sweep_of(name: str) -> dict:
+    (found,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == name]
+    return found
 
 
 CLAIMS = {  # rows of the README's table, in order, and the profile whose findings decide
@@ -397,7 +402,7 @@ def test_decoding_on_a_gpu(sweeps):
 
 
 def test_a_second_round_of_training_steps_on_a_cpu():
-    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "training-cpu-float32-tokens16384-round2"]
+    sweep = sweep_of("training-cpu-float32-tokens16384-round2")
     assert len(sweep["repeated"]) == 2 * 5
     assert all(repeated["inside"] for repeated in sweep["repeated"])
     readme_says("a second, at five lengths, lies inside of them")
@@ -410,13 +415,13 @@ def test_a_second_round_of_training_steps_on_a_cpu():
     )
     (fit,) = [fit for fit in sweep["fits"] if (fit["spec"], fit["measure"], fit["range"]) == ("wavestack", "time", "all")]
     behind_it_says(
-        f"WaveStack's exponent is {fit['value']:.2f} ({fit['low']:.2f} to {fit['high']:.2f}) there, and differs from the first round's "
+        f"WaveStack's exponent is {interval(fit)} there, and differs from the first round's "
         f"over these lengths by {own[0]} ({own[1]} to {own[2]}), the transformer's by {theirs[0]} ({theirs[1]} to {theirs[2]})."
     )
 
 
 def test_decoding_against_the_position_on_a_cpu():
-    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "decode-cpu-float32-batch1"]
+    sweep = sweep_of("decode-cpu-float32-batch1")
     theirs = "transformer-heads-64"
     ratio = {(row["spec"], row["length"]): row for row in sweep["ratios"]}
     near, far = 1 / ratio[theirs, 128]["ratio"], ratio[theirs, 65536]
@@ -447,7 +452,7 @@ def test_decoding_against_the_position_on_a_cpu():
 
 def test_training_steps_against_the_length_on_a_cpu():
     """Against the faster transformer, whose heads are 64 wide."""
-    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "training-cpu-float32-tokens16384"]
+    sweep = sweep_of("training-cpu-float32-tokens16384")
     ratio = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == "transformer-heads-64"}
     lengths = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
     assert tuple(ratio) == lengths
@@ -482,7 +487,7 @@ def test_training_steps_against_the_length_on_a_cpu():
 
 def against(theirs: str, name: str) -> tuple[dict, dict, dict]:
     """Of a sweep on a CPU: times of calls side by side by length, rows by model and length, and exponents of time by model."""
-    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == name]
+    sweep = sweep_of(name)
     ratio = {row["length"]: row for row in sweep["ratios"] if (row["spec"], row["than"]) == (theirs, "wavestack")}
     fits = {fit["spec"]: fit for fit in sweep["fits"] if (fit["measure"], fit["range"]) == ("time", "all")}
     return ratio, {(row["spec"], row["length"]): row for row in sweep["rows"]}, fits
@@ -526,7 +531,7 @@ def test_forward_passes_on_a_cpu():
 
 
 def test_each_lane_alone_on_a_cpu():
-    (sweep,) = [sweep for sweep in study("lengths")["sweeps"] if sweep["name"] == "forward-cpu-float32-tokens16384"]
+    sweep = sweep_of("forward-cpu-float32-tokens16384")
     told = []
     for lane in ("chebyshev", "fourier", "wavelet", "lookup", "recall"):
         ratios = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == f"{lane}-alone"}
@@ -536,8 +541,7 @@ def test_each_lane_alone_on_a_cpu():
 
 def test_a_second_round_of_forward_passes_on_a_cpu():
     """The process's peak of the same model is far from what it was; times are not."""
-    sweeps = {sweep["name"]: sweep for sweep in study("lengths")["sweeps"]}
-    first, again = (sweeps[f"forward-cpu-float32-tokens16384{of}"] for of in ("", "-round2"))
+    first, again = (sweep_of(f"forward-cpu-float32-tokens16384{which}") for which in ("", "-round2"))
     taken = [
         {row["spec"]: row for row in sweep["rows"] if row["length"] == 16384 and row["spec"] in ("wavestack", "transformer-heads-64")}
         for sweep in (first, again)
@@ -545,10 +549,10 @@ def test_a_second_round_of_forward_passes_on_a_cpu():
     by_mark, then = (of["wavestack"]["peak_bytes"] / of["transformer-heads-64"]["peak_bytes"] for of in taken)
     tensors = taken[0]["wavestack"]["accounted_bytes"] / taken[0]["transformer-heads-64"]["accounted_bytes"]
     behind_it_says(f"{by_mark:.2f} times the transformer's by that mark in one process and {then:.2f} in another, {tensors:.2f} by tensors")
-    repeated = [ratio for sweep in (again, sweeps["forward-cpu-float32-batch4-round2"]) for ratio in sweep["repeated"]]
+    repeated = [ratio for sweep in (again, sweep_of("forward-cpu-float32-batch4-round2")) for ratio in sweep["repeated"]]
     assert len(repeated) == 5
     assert all(ratio["inside"] for ratio in repeated)
-    behind_it_says("all five ratios of forward passes")
+    behind_it_says("all five ratios of forward passes that were measured twice")
 
 
 def test_prompts_and_generation_on_a_cpu():

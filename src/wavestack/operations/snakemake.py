@@ -1,7 +1,11 @@
-"""`snakemake`, with two things beside it: a bare `--cores`, and a word in the folder while it is at work there.
+"""`snakemake`, with three things beside it: a bare `--cores`, files told by their bytes, and a word in the folder while it works there.
 
 Snakemake's help says of `--cores N` that "if N is omitted or `all`, the limit is set to the number of available CPU cores", and its parser
 (9.27 and all of 9) then refuses the omission: "expected one argument". This script, installed under the same name, fills it in.
+
+A file that is newer than what was made of it, with the same bytes, is no reason to make that again, says Snakemake, and looks at the
+bytes of files of up to 1 MB. Texts are larger, and copying, mounting or checking them out gives them new times: all trainings would be done
+again.
 
 Snakemake's lock does not say whose it is. So that `wavestack resume` on another machine of a cluster does not take away the lock of one
 that lives, each leaves a file named by its machine and its process for as long as it is there.
@@ -17,6 +21,7 @@ from pathlib import Path
 import psutil
 
 BARE = ("--cores", "-c")
+CHECKSUM = "--max-checksum-file-size"
 DRIVERS = Path(".snakemake/drivers")
 
 
@@ -28,6 +33,12 @@ def with_all_cores(arguments: Sequence[str]) -> list[str]:
         if argument in BARE and (position == len(arguments) or arguments[position].startswith("-")):
             filled.append("all")
     return filled
+
+
+def by_bytes(arguments: Sequence[str]) -> list[str]:
+    """The arguments with files of any size compared by their bytes, unless they say up to which."""
+    said = any(argument.partition("=")[0] == CHECKSUM for argument in arguments)
+    return [*arguments] if said else [CHECKSUM, "1PB", *arguments]
 
 
 @contextmanager
@@ -63,7 +74,7 @@ def main() -> None:
 
     with announced():
         try:
-            snakemake_main(with_all_cores(sys.argv[1:]))
+            snakemake_main(by_bytes(with_all_cores(sys.argv[1:])))
         except SystemExit as end:
             if end.code and (found := others()):
                 print(

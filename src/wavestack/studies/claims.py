@@ -329,8 +329,9 @@ def _swept(results: Results) -> list[Evidence]:
     """
     content, found = results.study("lengths"), []
     for ours, theirs, sweep in _sweeps(results):
-        rounds = [_bytes(each, ours, theirs) for each in content["sweeps"] if each["first_round"] == sweep["name"]]
-        length = max(rounds[0], default=0)  # the first round's, which stands first
+        later = [each for each in content["sweeps"] if each["first_round"] == sweep["name"] != each["name"]]
+        rounds = [_bytes(each, ours, theirs) for each in (sweep, *later)]
+        length = max(rounds[0], default=0)
         if length < UP_TO:
             continue
         counted = [of_round[length] for of_round in rounds if length in of_round]

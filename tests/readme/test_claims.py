@@ -1,0 +1,54 @@
+"""The verdicts on the published claims, in the README's table, against the findings."""
+
+from pathlib import Path
+
+from tests.readme.pages import CONVOLUTION, CPU, REPORTS, STORIES, WIKIPEDIA, interval, readme_says, study
+from wavestack.artifacts import read_json
+
+CLAIMS = {  # rows of the README's table, in order, and the profile whose findings decide
+    "tinystories-beats-transformer": "findings-cpu",
+    "wikitext2-within-10-percent": "findings-cpu",
+    "linear-in-sequence-length": "findings-cpu",
+    "every-lane-contributes": "findings-cpu",
+    "explicit-is-more-efficient": "findings-cpu",
+    "lanes-compose-at-run-time": "findings-cpu",
+    "attention-helps": "hybrids-cpu",
+    "memory-efficient-for-long-context": "findings-cpu",
+}
+
+
+def test_verdicts_on_the_published_claims():
+    text = Path("README.md").read_text(encoding="utf-8").partition("What was published, and what is found of it:")[2]
+    table = [line.split("|")[1:-1] for line in text.strip().partition("\n\n")[0].splitlines()][2:]
+    for (claim, profile), (_, found, where) in zip(CLAIMS.items(), table, strict=True):
+        verdicts = {finding["id"]: finding["verdict"] for finding in read_json(REPORTS / profile / "findings.json")["findings"]}
+        assert found.strip().startswith(verdicts[claim]), claim
+        assert all((REPORTS / place.strip(" `")).is_dir() for place in where.split(","))
+    lower = {
+        (row["corpus"], row["against"]): f"{-row['perplexity_percent']:.1f}%"
+        for row in study("test")["differences"]
+        if row["spec"] == "wavestack"
+    }
+    readme_says(f"perplexity {lower[STORIES, CONVOLUTION]} lower than the stronger transformer's")
+    evidence = {
+        (finding["id"], " transformer-heads-64" in each["protocol"]): each
+        for finding in read_json(CPU / "findings.json")["findings"]
+        for each in finding["evidence"]
+        if each["protocol"].startswith("training-cpu-float32-tokens16384")
+    }
+    grows = evidence["linear-in-sequence-length", True]
+    theirs = grows["protocol"].partition("transformer-heads-64 has ")[2]
+    readme_says(f"undecided: {interval(grows)} against {theirs} in training on a CPU")
+    found = {finding["id"]: finding["evidence"] for finding in read_json(CPU / "findings.json")["findings"]}
+    of_four, of_tokens = (
+        f"{interval(each)} against {each['protocol'].partition('transformer-heads-64 has ')[2]}"
+        for name in ("forward-cpu-float32-batch4", "forward-cpu-float32-tokens16384")
+        for each in found["linear-in-sequence-length"]
+        if each["protocol"].startswith(name) and " transformer-heads-64" in each["protocol"]
+    )
+    readme_says(f"in forward passes {of_four} for four sequences and {of_tokens} for 16,384 tokens")
+    (forward,) = [each for each in found["memory-efficient-for-long-context"] if "forward-cpu-float32-tokens16384" in each["protocol"]]
+    readme_says(f"a forward pass of as many {forward['low']:.3f} to {forward['high']:.3f} times")
+    alone = [each for each in found["memory-efficient-for-long-context"] if each["reason"] == "memory is of one process alone"]
+    assert "prefill" in alone[-1]["protocol"]  # "prompts were measured in one process"
+    readme_says(f"supported, when small: {lower[WIKIPEDIA, CONVOLUTION].replace('%', '')}% and {lower[WIKIPEDIA, 'transformer']} lower")

@@ -1,0 +1,220 @@
+"""Numbers about time and memory against the sequence length in README.md and reports/README.md, made again from the sweeps."""
+
+from statistics import fmean
+
+import pandas
+import pytest
+
+from tests.readme.pages import REPORTS, behind_it_says, interval, readme_says, study, sweep_of
+
+
+@pytest.fixture
+def sweeps() -> dict:
+    return {sweep["mode"]: sweep for sweep in study("lengths", "gpu")["sweeps"]}
+
+
+def test_long_sequences_on_a_gpu(sweeps):
+    training = sweeps["training"]
+    ratio = {row["length"]: row["ratio"] for row in training["ratios"]}  # the transformer's seconds over WaveStack's
+    times = [1 / row["tokens_per_second"] for row in training["rows"] if row["spec"] == "wavestack"]
+    assert max(times) / min(times) - 1 < 0.115
+    readme_says("the same time, within 11%")
+    assert 0.97 < ratio[16384] < 1.03
+    readme_says(f"{1 / ratio[1024]:.1f} times as fast at 1,024, level at 16,384, and {ratio[131072]:.1f} times slower at 131,072")
+    behind_it_says(f"({1 / ratio[1024]:.2f} times at 1,024, {1 / ratio[4096]:.2f} times at 4,096)")
+    behind_it_says(f"{ratio[65536]:.1f} and {ratio[131072]:.1f} times slower at 65,536 and 131,072")
+    memory = {(row["spec"], row["length"]): row["peak_bytes"] for row in training["rows"]}
+    more = fmean(memory["wavestack", length] / memory["transformer", length] - 1 for length in ratio)
+    readme_says(f"WaveStack took {more:.0%} more memory")
+    behind_it_says(f"WaveStack took {more:.0%} more memory")
+
+
+def test_decoding_on_a_gpu(sweeps):
+    decode = sweeps["decode"]
+    slower = {row["length"]: (1 / row["ratio"], 1 / row["high"], 1 / row["low"]) for row in decode["ratios"]}
+    near, far = (f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in slower.values())
+    behind_it_says(f"by pairs of calls {near} and {far.replace(' (', ' times (')}")
+    state = {row["spec"]: row["state_bytes"] for row in decode["rows"] if row["length"] == 131072}
+    ours, theirs = state["wavestack"] / 2**20, state["transformer"] / 2**30
+    readme_says(f"state after 131,072 tokens is {ours:.1f} MiB, the transformer's {theirs:.0f} GiB")
+
+
+def test_a_second_round_of_training_steps_on_a_cpu():
+    sweep = sweep_of("training-cpu-float32-tokens16384-round2")
+    assert len(sweep["repeated"]) == 2 * 5
+    assert all(repeated["inside"] for repeated in sweep["repeated"])
+    readme_says("a second, at five lengths, lies inside of them")
+    behind_it_says("all ten ratios to the transformers lie inside the first round's intervals")
+    own, theirs = (
+        [f"{found[key]:.2f}".replace("-0.00", "0.00").replace("-", "−") for key in ("value", "low", "high")]
+        for spec in ("wavestack", "transformer-heads-64")
+        for found in sweep["differences"]
+        if (found["spec"], found["measure"], found["range"]) == (spec, "time", "all")
+    )
+    (fit,) = [fit for fit in sweep["fits"] if (fit["spec"], fit["measure"], fit["range"]) == ("wavestack", "time", "all")]
+    behind_it_says(
+        f"WaveStack's exponent is {interval(fit)} there, and differs from the first round's "
+        f"over these lengths by {own[0]} ({own[1]} to {own[2]}), the transformer's by {theirs[0]} ({theirs[1]} to {theirs[2]})."
+    )
+
+
+def test_decoding_against_the_position_on_a_cpu():
+    sweep = sweep_of("decode-cpu-float32-batch1")
+    theirs = "transformer-heads-64"
+    ratio = {(row["spec"], row["length"]): row for row in sweep["ratios"]}
+    near, far = 1 / ratio[theirs, 128]["ratio"], ratio[theirs, 65536]
+    (crossing,) = [found for found in sweep["crossovers"] if (found["against"], found["measure"]) == (theirs, "time")]
+    at, low, high = (f"{round(crossing[key], -2):,.0f}" for key in ("length", "low", "high"))
+    times = (
+        f"there {far['ratio']:.1f} times as fast as the transformer's, here {near:.1f} times slower, and as fast at {at} ({low} to {high})"
+    )
+    readme_says(f"A token is decoded behind 65,536 others in the same time as behind 128: {times}")
+    behind_it_says(
+        f"WaveStack is {near:.1f} times slower at 128, as fast at {at} ({low} to {high}) and {far['ratio']:.1f} times as fast "
+        f"({far['low']:.1f} to {far['high']:.1f}) at 65,536"
+    )
+    fits = {(fit["spec"], fit["range"]): fit for fit in sweep["fits"] if fit["measure"] == "time"}
+    shown = (fits["wavestack", "all"], fits[theirs, "upper half"])
+    own, other = ([f"{fit[key]:.2f}".replace("-", "−") for key in ("value", "low", "high")] for fit in shown)
+    behind_it_says(
+        f"(an exponent of {own[0]}, {own[1]} to {own[2]}); the transformer's time grows with {other[0]} ({other[1]} to {other[2]})"
+    )
+    state = {(row["spec"], row["length"]): row["state_bytes"] for row in sweep["rows"]}
+    (everywhere,) = {size for (spec, _), size in state.items() if spec == "wavestack"}
+    kept = f"{state[theirs, 128] / 2**20:.0f} MiB at 128 and {state[theirs, 65536] / 2**20:.0f} MiB at 65,536"
+    share = f"{everywhere / state[theirs, 4096]:.1%} of it at 4,096"
+    behind_it_says(f"Its state has {everywhere / 2**10:.0f} KiB everywhere, that of the transformer {kept}: {share}")
+    linear = [row["ratio"] for (spec, _), row in ratio.items() if spec in ("gated-linear-attention", "state-space")]
+    behind_it_says(f"take {min(linear):.1f} to {max(linear):.1f} times as long as WaveStack")
+
+
+def test_training_steps_against_the_length_on_a_cpu():
+    """Against the faster transformer, whose heads are 64 wide."""
+    sweep = sweep_of("training-cpu-float32-tokens16384")
+    ratio = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == "transformer-heads-64"}
+    lengths = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+    assert tuple(ratio) == lengths
+    times = ", ".join(f"{ratio[length]:.1f}" for length in lengths[:-1])
+    readme_says(f"{times} and {ratio[16384]:.1f} times as fast as the transformer's over 128, 256, ... 8,192 and 16,384 of them")
+    rows = {(row["spec"], row["length"]): row for row in sweep["rows"]}
+    less = {
+        count: [100 * (1 - rows["wavestack", length][count] / rows["transformer-heads-64", length][count]) for length in lengths]
+        for count in ("peak_bytes", "accounted_bytes")
+    }
+    peak, tensors = less["peak_bytes"], less["accounted_bytes"]
+    by_tensors = f"{min(tensors):.1f} to {max(tensors):.1f}% less by the sum of its tensors"
+    readme_says(f"with {min(peak):.0f} to {max(peak):.0f}% less memory by the process's peak and {by_tensors}")
+    names = ("transformer-heads-64", "transformer", "transformer-window", "gated-linear-attention", "state-space", "reference-149")
+    ratios = {(row["length"], row["spec"]): f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in sweep["ratios"]}
+    for length in lengths:
+        behind_it_says(f"| {length:,} | {' | '.join(ratios[length, name] for name in names)} |")
+    exponents = {
+        fit["spec"]: f"{fit['value']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})"
+        for fit in sweep["fits"]
+        if (fit["measure"], fit["range"]) == ("time", "all")
+    }
+    behind_it_says(f"an exponent of {exponents['wavestack']} over all eight lengths, the transformer's with {exponents[names[0]]}.")
+    (own,) = [
+        f"{found['ratio']:.2f} times ({found['low']:.2f} to {found['high']:.2f})" for found in sweep["yardsticks"] if found["at"] == 1024
+    ]
+    behind_it_says(f"that of WaveStack at 1,024 took {own} as long as the yardstick, which is the same model")
+    high, low = (f"{1 - less / 100:.2f}" for less in (min(peak), max(peak)))
+    most, least = (f"{1 - less / 100:.3f}" for less in (min(tensors), max(tensors)))
+    behind_it_says(f"by the process's high-water mark {low} to {high} times the transformer's, by the sum of tensors {least} to {most}")
+
+
+def against(theirs: str, name: str) -> tuple[dict, dict, dict]:
+    """Of a sweep on a CPU: times of calls side by side by length, rows by model and length, and exponents of time by model."""
+    sweep = sweep_of(name)
+    ratio = {row["length"]: row for row in sweep["ratios"] if (row["spec"], row["than"]) == (theirs, "wavestack")}
+    fits = {fit["spec"]: fit for fit in sweep["fits"] if (fit["measure"], fit["range"]) == ("time", "all")}
+    return ratio, {(row["spec"], row["length"]): row for row in sweep["rows"]}, fits
+
+
+def test_training_steps_of_one_sequence_on_a_cpu():
+    ratio, rows, _ = against("transformer-heads-64", "training-cpu-float32-batch1")
+    *most, last = [interval(ratio[length]) for length in (1024, 2048, 4096, 8192, 16384)]
+    behind_it_says(f"a training step takes the transformer {', '.join(most)} and {last} times as long over 1,024, 2,048, ... 16,384 tokens")
+    (more, less), (peak_more, peak_less) = (
+        [100 * (rows["wavestack", length][count] / rows["transformer-heads-64", length][count] - 1) for length in (1024, 16384)]
+        for count in ("accounted_bytes", "peak_bytes")
+    )
+    tensors = f"takes {more:.0f}% more memory at 1,024 there, by the sum of tensors, and {-less:.1f}% less at 16,384"
+    behind_it_says(f"{tensors} (by the process's peak {peak_more:.0f}% more and {-peak_less:.0f}% less)")
+
+
+def test_forward_passes_on_a_cpu():
+    ratio, _, fits = against("transformer-heads-64", "forward-cpu-float32-batch4")
+    masked, _, _ = against("transformer-masked", "forward-cpu-float32-batch4")
+    behind_it_says(
+        f"the transformer takes {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024 and {interval(ratio[4096])} "
+        f"at 4,096, and with the mask written out, as was published, {interval(masked[4096])}."
+    )
+    behind_it_says(
+        f"Exponents of time are {interval(fits['wavestack'])} for WaveStack, {interval(fits['transformer-heads-64'])} for the transformer "
+        f"and {interval(fits['transformer-masked'])} with that mask"
+    )
+    ours, theirs = (pair[4096]["ratio"] for pair in (ratio, masked))
+    readme_says(
+        f"forward passes at 4,096, as was published, done {ours:.1f} times as fast, or {theirs:.1f} times against the mask written out."
+    )
+    far, rows, _ = against("transformer-masked", "forward-cpu-float32-batch1")
+    behind_it_says(f"takes {far[8192]['ratio']:.1f} times as long at 8,192 and {far[16384]['ratio']:.1f} at 16,384.")
+    ours, theirs = rows["wavestack", 131072], rows["transformer-masked", 131072]
+    assert (ours["status"], theirs["status"]) == ("ok", "out_of_memory")
+    assert f"tried to allocate {4 * 131072**2} bytes" in theirs["reason"]
+    behind_it_says(
+        f"of {4 * 131072**2 / 1e9:.0f} GB, and is noted as out of memory; WaveStack's pass takes {ours['seconds_median']:.0f} seconds"
+    )
+
+
+def test_each_lane_alone_on_a_cpu():
+    sweep = sweep_of("forward-cpu-float32-tokens16384")
+    told = []
+    for lane in ("chebyshev", "fourier", "wavelet", "lookup", "recall"):
+        ratios = {row["length"]: row["ratio"] for row in sweep["ratios"] if row["spec"] == f"{lane}-alone"}
+        told.append(f"{lane} {min(ratios.values()):.2f} to {max(ratios.values()):.2f}")
+    behind_it_says(f"from {min(ratios):,} to {max(ratios):,} tokens in a sequence {', '.join(told)} times as long as the four together")
+
+
+def test_a_second_round_of_forward_passes_on_a_cpu():
+    """The process's peak of the same model is far from what it was; times are not."""
+    first, again = (sweep_of(f"forward-cpu-float32-tokens16384{which}") for which in ("", "-round2"))
+    taken = [
+        {row["spec"]: row for row in sweep["rows"] if row["length"] == 16384 and row["spec"] in ("wavestack", "transformer-heads-64")}
+        for sweep in (first, again)
+    ]
+    by_mark, then = (of["wavestack"]["peak_bytes"] / of["transformer-heads-64"]["peak_bytes"] for of in taken)
+    tensors = taken[0]["wavestack"]["accounted_bytes"] / taken[0]["transformer-heads-64"]["accounted_bytes"]
+    behind_it_says(f"{by_mark:.2f} times the transformer's by that mark in one process and {then:.2f} in another, {tensors:.2f} by tensors")
+    repeated = [ratio for sweep in (again, sweep_of("forward-cpu-float32-batch4-round2")) for ratio in sweep["repeated"]]
+    assert len(repeated) == 5
+    assert all(ratio["inside"] for ratio in repeated)
+    behind_it_says("all five ratios of forward passes that were measured twice")
+
+
+def test_prompts_and_generation_on_a_cpu():
+    ratio, rows, _ = against("transformer-heads-64", "prefill-cpu-float32-batch1")
+    peak, tensors = (
+        rows["transformer-heads-64", 16384][count] / rows["wavestack", 16384][count] for count in ("peak_bytes", "accounted_bytes")
+    )
+    behind_it_says(
+        f"take the transformer {interval(ratio[128])} times as long at 128, {interval(ratio[1024])} at 1,024, {interval(ratio[4096])} at "
+        f"4,096 and {interval(ratio[16384])} at 16,384, where it takes {peak:.1f} times the memory by the process's peak, and "
+        f"{tensors:.1f} by the sum of tensors"
+    )
+    readme_says(f"Prompts are read {ratio[128]['ratio']:.1f} times as fast at 128 tokens and {ratio[16384]['ratio']:.1f} times at 16,384")
+    generation, _, _ = against("transformer-heads-64", "generation-cpu-float32-batch1")
+    assert tuple(generation) == (128, 256, 512)
+    least, most = (pick(row["ratio"] for row in generation.values()) for pick in (min, max))
+    behind_it_says(f"{least:.2f} to {most:.2f} times as long: WaveStack is {1 / most:.1f} to {1 / least:.1f} times slower")
+
+
+def test_training_steps_of_a_block_on_a_cpu():
+    rows = pandas.read_csv(REPORTS / "benchmarks/block.csv").dropna(subset="ratio").set_index("contender").ratio
+    today, published = ([f"{value:.2f}" for value in rows[contender]] for contender in ("wavestack", "wavestack-published-lanes"))
+    behind_it_says(f"{', '.join(today[:3])} and {today[3]} times as fast as the transformer's over 256, 2,048, 4,096 and 8,192 tokens")
+    behind_it_says(f"with the three published lanes it is {', '.join(published[:3])} and {published[3]} times as fast")
+    memory = pandas.read_csv(REPORTS / "benchmarks/memory.csv").query("case == 'resident memory'").set_index("contender")
+    ratio = memory["median"]["wavestack"] / memory["median"]["transformer"]
+    behind_it_says(f"Memory of a step at {memory.length['wavestack']:,} is {ratio:.2f} times the transformer's")

@@ -196,6 +196,9 @@ def test_a_folder_a_file_and_a_revision_are_versions(tmp_path, monkeypatch):
     assert old.text("c") == TEXT
     assert exit_status(judge(old, Version(reports))) == 1
     assert exit_status(judge(old, old)) == 0
+    assert version("old", tmp_path / "reports").metrics() == old.metrics()
+    with pytest.raises(ValueError, match=r"is not in .*, whose revisions git has"):
+        version("old", tmp_path.parent / "reports")
     write_version(tmp_path / "before", Planted())
     for name in ("before", "before/metrics.json"):
         assert exit_status(judge(version(name, reports), Version(reports))) == 1

@@ -266,6 +266,12 @@ def test_a_trial_with_a_setting_out_of_range(tmp_path):
     ]
 
 
+def test_a_trial_of_more_digits_than_a_run_s_name_has(tmp_path):
+    """Two of them might become one run, and count as two seeds."""
+    (error,) = errors_of(tmp_path, lambda p: p["studies"].update(tuning=tuning_of_wavestack_alone(dropout=0.12345678)))
+    assert "dropout 0.12345678 has more than six digits, which a run is named by; write 0.123457" in error
+
+
 def test_what_is_not_tuned_cannot_be_compared_as_tuned(tmp_path):
     def change(p):
         p["studies"]["comparison"]["tuned"] = True

@@ -241,6 +241,14 @@ class Trial(Strict):
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Dropout
 
+    @model_validator(mode="after")
+    def _as_in_its_name(self) -> "Trial":
+        """A run is named by its trial's values in six digits, and trained with what its name says."""
+        for name, value in self:
+            if float(f"{value:g}") != value:
+                raise PydanticCustomError("digits", f"{name} {value!r} has more than six digits, which a run is named by; write {value:g}")
+        return self
+
 
 class Calibration(Strict):
     """A run of known outcome. Until it is there and as good as is known, no verdict is given: a weak baseline decides nothing."""
@@ -408,10 +416,14 @@ class Lengths(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> "Lengths":
-        names = _distinct([sweep.name for sweep in self.sweeps])
+        named = dict(zip(_distinct([sweep.name for sweep in self.sweeps]), self.sweeps, strict=True))
         for sweep in self.sweeps:
-            if sweep.first_round not in names:
+            first = named.get(sweep.first_round)
+            if first is None:
                 raise PydanticCustomError("round", f"round {sweep.round} of {sweep.first_round} has no first one; list that sweep, too")
+            if sweep.positions != first.positions:
+                told = f"{sweep.name} is of models with {sweep.positions:,} positions, and {first.name} of ones with {first.positions:,}"
+                raise PydanticCustomError("round", f"{told}, which are others; give both the same longest length")
         return self
 
     def sweep(self, name: str) -> Sweep:

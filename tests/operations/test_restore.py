@@ -5,8 +5,10 @@ import pytest
 from wavestack.operations.restore import restore
 from wavestack.reading import load
 
+NO_HASH = "stages:\n  corpora@smoke:\n    outs: [{path: data/a}]\n"
 
-@pytest.mark.parametrize("lock", ["", "[]", "stages:\n<<<<<<< HEAD\n", "schema: '2.0'\n"])
+
+@pytest.mark.parametrize("lock", ["", "[]", "stages:\n", "stages:\n<<<<<<< HEAD\n", "schema: '2.0'\n", NO_HASH])
 def test_a_broken_lock_file_is_named_with_what_helps(tmp_path, monkeypatch, lock):
     parameters, profile = load("params/smoke.yaml"), tmp_path / "smoke.yaml"
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ import pytest
 
 from wavestack.artifacts import sha256, write_json
 from wavestack.operations.inventory import Result
-from wavestack.operations.resume import current_trainings
+from wavestack.operations.resume import current_trainings, runs
 from wavestack.steps import Step
 
 
@@ -35,3 +35,18 @@ def test_it_does_not_without_them(result, tmp_path, change):
         case "no result":
             result.output.unlink()
     assert list(current_trainings([result])) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "does"),
+    [
+        ("snakemake --cores", True),
+        ("/a/bin/python3.11 /a/bin/snakemake -n", True),
+        ("python -m snakemake", True),
+        ("grep -rn snakemake .", False),
+        ("vim snakemake", False),
+        ("", False),
+    ],
+)
+def test_a_command_that_names_a_program_need_not_run_it(command, does):
+    assert runs(command.split(), "snakemake") is does

@@ -1,6 +1,7 @@
 """The page: complete, self-contained, the same bytes for the same results, and honest about what is not there."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import exp
 
@@ -12,6 +13,7 @@ from wavestack.openings import record
 from wavestack.params import Run
 from wavestack.report.page import write_report
 from wavestack.report.sections.contract import CHECKS
+from wavestack.schema import Tuning
 from wavestack.studies.claims import CLAIMS
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -284,6 +286,26 @@ def test_weights_are_left_out_where_a_mixer_has_none(results):
     text = section(written(parameters, reports), "complementarity")
     assert "how alike lanes are" in text
     assert "what lanes count" not in text
+
+
+def test_a_corpus_that_was_asked_for_later_is_missing(results):
+    parameters, reports = results(complementarity=True, lengths=False)
+    parameters.profile.studies.complementarity.corpora.append("pycode")
+    text = section(written(parameters, reports), "complementarity")
+    assert "pycode: without a lane" in text
+    assert "Missing." in text
+
+
+def test_a_model_that_was_tuned_and_compared_nowhere_has_a_colour(results):
+    parameters, reports = results(ablation=False, lengths=False)
+    trials = [{"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 0.0}]
+    asked = {"corpora": ["pydocs"], "specs": ["state-space"], "budget": "tiny", "seeds": [0], "trials": trials}
+    studies = parameters.profile.studies.model_copy(update={"tuning": Tuning.model_validate(asked)})
+    parameters = replace(parameters, profile=parameters.profile.model_copy(update={"studies": studies}))
+    tried = [trials[0] | {"seeds": 1, "nats_per_token": 3.5, "status": "ok", "reason": None}]
+    found = {"corpus": "pydocs", "spec": "state-space", "trials": tried, "chosen": trials[0], "at_the_edge": [], "expected_best": [3.5]}
+    write_json(reports / "studies/tuning.json", {"choices": [found]})
+    assert "state-space" in section(written(parameters, reports), "tuning")
 
 
 def test_openings_of_the_test_split_are_counted(results):

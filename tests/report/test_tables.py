@@ -96,7 +96,7 @@ def test_a_difference_with_its_interval():
     more_text = entry | {"seeds_for_one_percent": None}
     first, second = comparison.differences({"differences": [entry, more_text]}).rows
     assert first.cells[3:] == ("−9.5%", "−12.3 to −7.0%", "97.5%", "0.0012", "4", "better")
-    assert second.cells[-2] == "needs more text"
+    assert second.cells[-2] == "over 1,000, or more text"
 
 
 def test_slices_of_two_models_side_by_side():
@@ -200,6 +200,7 @@ def test_lengths_tell_what_makes_a_measurement_doubtful():
     row = length_row("transformer", 4096) | {"accounted_bytes": None, "unaccounted": "timeout: no answer after 600 s"}
     dropping = [length_row(spec, 1024) | {"dropout": rate} for spec, rate in (("wavestack", 0.0), ("published", 0.1))]
     dropping.append(length_row("another", 1024) | {"mode": "forward", "dropout": 0.1})
+    dropping.append(length_row("published", 4096) | {"dropout": None})  # out of memory
     content = {"rows": [row, *dropping], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
     assert lengths.table(content, []).notes == (
         "transformer at length 4,096: after its timed calls its memory and FLOPs could not be told to the end "

@@ -3,9 +3,11 @@
 import json
 import math
 from itertools import product
+from pathlib import Path
 
 import pandas
 import pytest
+import yaml
 
 from wavestack import steps
 from wavestack.artifacts import read_json, write_json
@@ -92,6 +94,14 @@ def test_a_difference_seen_from_the_other_side():
     turned = difference(content, "a", "wavestack", "transformer")
     assert [turned[key] for key in percents] == pytest.approx([-20.0, -50.0, 0.0])
     assert difference(content, "b", "wavestack", "transformer") is None
+
+
+def test_a_bound_without_end_from_the_other_side_is_none():
+    """One of three seeds that never learned has an interval of 60 nats, of which e leaves nothing of a perplexity."""
+    percents = {"perplexity_percent": 100.0, "low_percent": -100.0, "high_percent": 1e28}
+    content = {"differences": [{"corpus": "a", "spec": "transformer", "against": "wavestack", **percents}]}
+    turned = difference(content, "a", "wavestack", "transformer")
+    assert (turned["perplexity_percent"], turned["low_percent"], turned["high_percent"]) == (-50.0, -100.0, None)
 
 
 def test_a_profile_without_results_says_what_it_would_take(tmp_path):
@@ -374,9 +384,14 @@ def test_a_lane_that_joins_must_change_nothing(tmp_path, changed, trained, verdi
 
 def test_a_composition_of_other_points_is_refused(tmp_path):
     (tmp_path / "benchmarks/composition").mkdir(parents=True)
-    pandas.DataFrame({"nats": [2.75]}).to_csv(tmp_path / "benchmarks/composition/pydocs.csv", index=False)
-    with pytest.raises(ValueError, match=r"pydocs.csv has 1 rows instead of 4; delete it, and run benchmarks/composition.py again"):
-        found(load(SMOKE), tmp_path / "smoke")
+    table = pandas.DataFrame({"point": ["trained model"], "nats": [2.75], "logits_changed": [0.0]})
+    for points, said in (
+        (table, "pydocs.csv has 1 rows instead of 4; delete it, and run benchmarks/composition.py again"),
+        (table.drop(columns="point"), r"pydocs.csv is no such benchmark \(it lacks point\); delete it"),
+    ):
+        points.to_csv(tmp_path / "benchmarks/composition/pydocs.csv", index=False)
+        with pytest.raises(ValueError, match=said):
+            found(load(SMOKE), tmp_path / "smoke")
 
 
 @pytest.mark.parametrize(("ours", "verdict"), [((90, 89, 91), "supported"), ((110, 109, 111), "refuted"), ((100, 98, 102), "undecided")])
@@ -480,6 +495,18 @@ def test_a_hybrid_is_the_best_when_it_beats_both_lanes_and_transformer(tmp_path)
     assert [each["case"] for each in finding["evidence"]] == ["wavestack-attention"] * 2 + ["wavestack-attention-mixer"] * 2
     compare(tmp_path, *(("pydocs", *pair, *worse) for pair in entries))
     assert found(parameters, tmp_path)["attention-helps"]["verdict"] == "refuted"
+
+
+def test_attention_is_told_by_its_class_and_not_by_its_name(tmp_path):
+    """A hybrid that passed for a stack of lanes would be the WaveStack of all claims."""
+    lanes = yaml.safe_load(Path("params/models.yaml").read_text(encoding="utf-8"))
+    lanes["wavestack-attention"]["lanes"]["looking"] = {"lane": "wavestack.lanes.attention:Attention"}
+    del lanes["wavestack-attention"]["lanes"]["attention"]
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(lanes), encoding="utf-8")
+    comparison = "{corpora: [pydocs], specs: [wavestack-attention, wavestack, transformer], budget: tiny, seeds: [0, 1, 2]}"
+    parameters = load(SMOKE, [f"models={tmp_path / 'models.yaml'}", f"studies.comparison={comparison}"])
+    compare(tmp_path, *(("pydocs", "wavestack-attention", other, -5.0, -6.0, -4.0) for other in ("wavestack", "transformer")))
+    assert found(parameters, tmp_path)["attention-helps"]["verdict"] == "supported"
 
 
 @pytest.mark.parametrize("other", ["wavestack", "transformer"])

@@ -196,6 +196,13 @@ def test_a_round_needs_the_first_one():
         load("params/smoke.yaml", ["studies.lengths.sweeps=[{lengths: [16], tokens: 2048, round: 2}]"])
 
 
+def test_a_round_is_of_the_models_of_the_first_one():
+    """A model has as many positions as the longest sequence of its sweep."""
+    sweeps = "[{lengths: [16, 32], tokens: 2048}, {lengths: [16], tokens: 2048, round: 2}]"
+    with pytest.raises(ValueError, match=r"round2 is of models with 16 positions, and training-cpu-float32-tokens2048 of ones with 32"):
+        load("params/smoke.yaml", [f"studies.lengths.sweeps={sweeps}"])
+
+
 def test_shapes_and_crossovers(found):
     shapes = {(shape["spec"], shape["measure"]): shape["chosen"] for shape in found[TRAINING]["shapes"]}
     assert shapes == {("wavestack", "time"): "linear", ("wavestack", "memory"): "linear"}  # the transformer has seven lengths

@@ -89,13 +89,15 @@ def _locked(stages: list[str]) -> list[dict[str, Any]]:
     lock = Path("dvc.lock")
     try:
         known = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
-    except (yaml.YAMLError, TypeError, KeyError) as error:
+        missing = [stage for stage in stages if stage not in known]
+        outputs = [output for stage in stages if stage in known for output in known[stage].get("outs", [])]
+        heavy = [{"path": output["path"], "md5": output["md5"]} for output in outputs if output["path"].startswith("data/")]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{lock} cannot be read ({said}); take the one of a commit: git checkout HEAD -- {lock}") from None
-    missing = [stage for stage in stages if stage not in known]
     if missing:
         raise ValueError(f"dvc.lock has no {', '.join(missing)}; nothing is stored of this profile, and `dvc repro` makes it")
-    return [output for stage in stages for output in known[stage].get("outs", []) if output["path"].startswith("data/")]
+    return heavy
 
 
 def _object(cache: Path, md5: str) -> Path:

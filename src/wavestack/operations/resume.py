@@ -84,14 +84,14 @@ def _acknowledge(trainings: Sequence[Result], profile: Path, overrides: Sequence
 def drivers(folder: Path) -> Iterator[psutil.Process]:
     """Snakemakes of this machine that are at work in a folder and were started by a person, not by Snakemake."""
     for process, command in _working_in(folder):
-        if _is(command, "snakemake") and UNDER_SNAKEMAKE not in command:
+        if runs(command, "snakemake") and UNDER_SNAKEMAKE not in command:
             yield process
 
 
 def orphans(folder: Path) -> Iterator[psutil.Process]:
     """Jobs of this machine that are at work in a folder, with the shells and the torchruns that they are in."""
     for process, command in _working_in(folder):
-        under = _is(command, "snakemake") and UNDER_SNAKEMAKE in command
+        under = runs(command, "snakemake") and UNDER_SNAKEMAKE in command
         step = all(any(sign in word for word in command) for sign in ("wavestack", "--fingerprint"))
         if under or step or "wavestack.profiling.process" in command:
             yield process
@@ -124,7 +124,7 @@ def _end(processes: list[psutil.Process], jobs: list[Job], wait: bool) -> None:
     if not wait:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                if not _is(process.cmdline(), "torchrun"):  # it ends with its trainings, and would give them half a minute
+                if not runs(process.cmdline(), "torchrun"):  # it ends with its trainings, and would give them half a minute
                     process.terminate()
         if jobs:
             cancel(jobs)
@@ -159,13 +159,14 @@ def _may_be_snakemake(process: int) -> bool:
     """Whether a process lives and is one, or is hidden from this user."""
     try:
         os.kill(process, 0)
-        return _is(psutil.Process(process).cmdline(), "snakemake")
+        return runs(psutil.Process(process).cmdline(), "snakemake")
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
     except (PermissionError, psutil.AccessDenied):
         return True
 
 
-def _is(command: Sequence[str], program: str) -> bool:
+def runs(command: Sequence[str], program: str) -> bool:
     """Whether a command line runs a program: by its name, as a script of Python's, or as a module."""
-    return any(Path(word).name == program for word in command[:3])
+    names = [Path(word).name for word in command[:3]]
+    return program in (names if names and names[0].startswith("python") else names[:1])

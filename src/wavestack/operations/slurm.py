@@ -31,7 +31,7 @@ def jobs_in(folder: Path) -> Iterator[Job]:
     if shutil.which("squeue") is None:
         return
     try:
-        told = _asked("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%j|%Z")
+        told = _asked("squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%j|%Z")
     except ValueError as error:
         if NO_CLUSTER in str(error):
             return

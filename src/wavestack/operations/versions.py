@@ -69,7 +69,10 @@ class Revision(Version):
     """A profile's light results as git has them at a revision."""
 
     def __init__(self, revision: str, reports: Path):
-        super().__init__(reports)
+        try:
+            super().__init__(reports.relative_to(Path.cwd()) if reports.is_absolute() else reports)
+        except ValueError:
+            raise ValueError(f"{reports} is not in {Path.cwd()}, whose revisions git has; run this in the folder that has it") from None
         self.revision = revision
         found = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         if found is None:

@@ -96,9 +96,11 @@ def _specs(parameters: Parameters, reports: Path) -> list[str]:
     wanted = [*studies.comparison.specs, *([studies.ablation.spec] if studies.ablation else [])]
     wanted += [studies.complementarity.spec] if studies.complementarity else []
     wanted += [*(studies.sizes.specs if studies.sizes else []), *parameters.lengths_specs()]
+    wanted += studies.tuning.specs if studies.tuning else []
     files = [content(reports / "studies" / f"{name}.json") for name in ("comparison", "ablation", "sizes")]
     tables = [*files, *(content(reports / "studies" / "lengths.json") or {"sweeps": []})["sweeps"]]
     found = [row["spec"] for table in tables if table for row in table["rows"]]
+    found += [choice["spec"] for choice in (content(reports / "studies" / "tuning.json") or {"choices": []})["choices"]]
     return list(dict.fromkeys([*wanted, *sorted(found)]))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from math import inf, log
 from typing import Any
 
+from wavestack import registry
 from wavestack.params import ModelSpec
 from wavestack.schema import Sweep
 from wavestack.studies.calibration import uncalibrated
@@ -54,8 +55,13 @@ def _hybrids(results: Results) -> list[str]:
 
 def _attends(spec: ModelSpec) -> bool:
     """Whether a model of lanes has attention over the sequence, as a lane or in its mixer."""
+    return registry.LANES["attention"] in _lanes(spec) or spec.knobs.get("mixer") == "sequence"
+
+
+def _lanes(spec: ModelSpec) -> list[str]:
+    """The class of each lane, as `module:Class`, whatever it is called."""
     lanes: Mapping[str, Mapping[str, Any]] = spec.knobs.get("lanes", {})
-    return any(knobs.get("lane", name) == "attention" for name, knobs in lanes.items()) or spec.knobs.get("mixer") == "sequence"
+    return [registry.lane_entry(name, knobs) for name, knobs in lanes.items()]
 
 
 def _attends_to_all(spec: ModelSpec) -> bool:
@@ -85,7 +91,7 @@ Times = Mapping[str, Mapping[int, float]]  # of a sequence, of a model at a leng
 def _linear(results: Results) -> list[Evidence]:
     """The claim was made with forward passes; training steps, which have a backward pass over the sequence, decide as well."""
     found = []
-    block = results.benchmark("block")
+    block = results.benchmark("block", "contender", "length", "median")
     if block:
         what = "training step of one block, benchmarks/block.py"
         of_block = {
@@ -225,12 +231,7 @@ def _knocked_out(results: Results) -> list[Evidence]:
     return found
 
 
-IMPLICIT = {"random", "learned"}  # lanes over a basis that no mathematics chose
-
-
-def _kinds(spec: ModelSpec) -> list[str]:
-    lanes: Mapping[str, Mapping[str, Any]] = spec.knobs.get("lanes", {})
-    return [knobs.get("lane", name) for name, knobs in lanes.items()]
+IMPLICIT = {registry.LANES["random"], registry.LANES["learned"]}  # lanes over a basis that no mathematics chose
 
 
 def _explicit(results: Results) -> list[Evidence]:
@@ -248,8 +249,8 @@ def _explicit(results: Results) -> list[Evidence]:
     specs = results.parameters.specs
     ours, *others = study.specs
     same = [name for name in others if specs[ours].lanes and specs[name].lanes == specs[ours].lanes]
-    held_against = IMPLICIT.intersection(kind for name in same for kind in _kinds(specs[name]))
-    if not held_against or IMPLICIT & set(_kinds(specs[ours])):
+    held_against = IMPLICIT.intersection(lane for name in same for lane in _lanes(specs[name]))
+    if not held_against or IMPLICIT & set(_lanes(specs[ours])):
         return []
     found = []
     for entry in (entry for entry in content["equal_size"] if entry["against"] in same):
@@ -273,7 +274,7 @@ def _compose(results: Results) -> list[Evidence]:
     """
     found = []
     for path in sorted((results.benchmarks / "composition").glob("*.csv")):
-        points = results.benchmark(f"composition/{path.stem}")
+        points = results.benchmark(f"composition/{path.stem}", "point", "nats", "logits_changed")
         if len(points) != 4:
             raise ValueError(f"{path} has {len(points)} rows instead of 4; delete it, and run benchmarks/composition.py again")
         before, added, trained, removed = points
@@ -308,7 +309,7 @@ def _memory(results: Results) -> list[Evidence]:
         ("decoding", "wavestack, state", "position 65,536", "position 65,536", "state to go on from token 65,536"),
     )
     for name, case, ours, theirs, what in wanted:
-        rows = results.benchmark(name)
+        rows = results.benchmark(name, "case", "contender", "length", "median", "low", "high")
         own = next((row for row in rows if (row["case"], row["contender"]) == (case, ours)), None)
         other = next((row for row in rows if (row["case"], row["contender"]) == (case.replace("wavestack", "transformer"), theirs)), None)
         if own is None or other is None:

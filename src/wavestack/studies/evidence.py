@@ -67,10 +67,19 @@ class Results:
         path = self.reports / f"{step}.provenance.json"
         return read_json(path) if path.is_file() else {}
 
-    def benchmark(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a benchmark; none where it was not run."""
+    def benchmark(self, name: str, *columns: str) -> list[dict[str, Any]]:
+        """The rows of a benchmark, which have these columns; none where it was not run.
+
+        Raises:
+            ValueError: the file is another one.
+        """
         path = self.benchmarks / f"{name}.csv"
-        return pandas.read_csv(path).to_dict("records") if path.is_file() else []
+        if not path.is_file():
+            return []
+        rows = pandas.read_csv(path)
+        if lacking := [column for column in columns if column not in rows]:
+            raise ValueError(f"{path} is no such benchmark (it lacks {', '.join(lacking)}); delete it and run benchmarks/ again")
+        return rows.to_dict("records")
 
     def corpora(self, beginning: str) -> list[str]:
         """The profile's corpora whose names begin like this."""
@@ -93,17 +102,21 @@ def judged(low: float | None, high: float | None, limit: float, missing: str | N
 def difference(content: Mapping[str, Any], corpus: str, ours: str, theirs: str) -> dict[str, Any] | None:
     """The comparison's entry for two specs, as ours against theirs, whichever of them it names first; None where it has none.
 
-    Seen from the other side a perplexity that is p% higher is 100 p / (100 + p) % lower.
+    Seen from the other side a perplexity that is p% higher is 100 p / (100 + p) % lower. Of a bound that is 100% lower in all digits, None.
     """
     for entry in content["differences"]:
         if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, ours, theirs):
             return dict(entry)
         if (entry["corpus"], entry["spec"], entry["against"]) == (corpus, theirs, ours):
             percents = {key: entry.get(key) for key in ("perplexity_percent", "low_percent", "high_percent")}
-            turned = {key: None if percent is None else -100 * percent / (100 + percent) for key, percent in percents.items()}
+            turned = {key: _from_the_other_side(percent) for key, percent in percents.items()}
             turned["low_percent"], turned["high_percent"] = turned["high_percent"], turned["low_percent"]
             return {**entry, **turned, "spec": ours, "against": theirs}
     return None
+
+
+def _from_the_other_side(percent: float | None) -> float | None:
+    return None if percent is None or percent <= -100 else -100 * percent / (100 + percent)
 
 
 def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, limit: float, decides: bool) -> list[Evidence]:

@@ -93,7 +93,7 @@ def differences(content: Content) -> Table:
 def _seeds_needed(entry: Content) -> str:
     if entry.get("level") is None:
         return MISSING
-    return "needs more text" if entry["seeds_for_one_percent"] is None else number(entry["seeds_for_one_percent"], 0)
+    return "over 1,000, or more text" if entry["seeds_for_one_percent"] is None else number(entry["seeds_for_one_percent"], 0)
 
 
 def figure(path: Path, corpus: str, rows: Rows, specs: Mapping[str, Look]) -> str:

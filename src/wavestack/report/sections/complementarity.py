@@ -145,6 +145,9 @@ def section(context: Context) -> Section:
     for corpus in study.corpora if study is not None and content is not None else []:
         lost = [entry for entry in content["knockouts"] if entry["corpus"] == corpus]
         found = [block for block in content["blocks"] if block["corpus"] == corpus]
+        if not found:  # it was asked for after the study was made
+            blocks.append(Block("Missing.", None, title=f"{corpus}: without a lane"))
+            continue
         drawn = knockouts_figure(context.figures.path("knockouts", corpus), corpus, lost, context.looks[study.spec])
         blocks.append(Block(about_knockouts, knockouts(lost), [Markup(drawn)], f"{corpus}: without a lane"))
         likeness = alignment_figure(context.figures.path("likeness", corpus), corpus, found)

@@ -233,8 +233,8 @@ def _measured(row: Content, matrix_peak: float | None) -> tuple[str, ...]:
 
 def _dropout(rows: Iterable[Content]) -> list[str]:
     """Which models draw random numbers in a training step, which takes time; elsewhere there is no dropout."""
-    rates = {row["spec"]: row.get("dropout") for row in rows if row.get("mode") == "training"}
-    return [f"{spec} has a dropout of {rate:g}, and spends time on it" for spec, rate in rates.items() if rate]
+    rates = {row["spec"]: row["dropout"] for row in rows if row.get("mode") == "training" and row.get("dropout")}
+    return [f"{spec} has a dropout of {rate:g}, and spends time on it" for spec, rate in rates.items()]
 
 
 def _disagreement(row: Content) -> str | None:

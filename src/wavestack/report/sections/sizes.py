@@ -116,7 +116,7 @@ def gap_figure(path: Path, corpus: str, entries: Sequence[Content], specs: Mappi
                 tokens, mean = [entry["tokens"] for entry in own], [fmean(entry["nats"]) for entry in own]
                 axes.plot(tokens, mean, color=look.colour, marker=look.marker, ms=4, lw=1.2, ls=line)
                 seeds = [(entry["tokens"], nats) for entry in own for nats in entry["nats"]]
-                for entry in (entry for entry in own if entry.get("low_percent") is not None):
+                for entry in (entry for entry in own if entry.get("low_percent") is not None and entry["low_percent"] > -100):
                     ends = [log1p(entry[end] / 100) for end in ("low_percent", "high_percent")]
                     axes.plot([entry["tokens"]] * 2, ends, color=look.colour, lw=5, alpha=0.3, solid_capstyle="butt")
                 axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=8, color=look.colour, marker=look.marker)

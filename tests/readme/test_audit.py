@@ -15,7 +15,7 @@ def test_the_published_comparison_at_its_own_size():
     readme_says(
         f"it has {first['our_parameters'] / 1e6:.0f} million parameters there, and the transformer {first['their_parameters'] / 1e6:.0f}"
     )
-    readme_says(f"With as many the transformer has {mended:.2f}")
+    readme_says(f"With {first['our_parameters'] / 1e6:.0f} million, too, the transformer has {mended:.2f}")
     nats = f"{first['nats_ours']:.2f}, {first['nats_theirs']:.2f}, {equal['nats_theirs']:.2f}"
     behind_it_says(f"In nats a token: {nats}.")
 

@@ -116,7 +116,8 @@ def test_the_lead_at_other_sizes():
     behind_it_says(f"not at the largest ({', '.join(f'{value:.0f}' for value in ours['wide'])}%)")
     flops = pandas.DataFrame([row for row in study("sizes")["equal_flops"] if not row["at_most"]]).set_index("against")
     assert len(flops) == 2 * 8
-    behind_it_says("at eight numbers of FLOPs (at the three greatest ones a model's loss is of fewer, and would be lower)")
+    assert len(study("sizes")["equal_flops"]) == 2 * 11
+    behind_it_says("at eight of eleven numbers of FLOPs (at the three greatest a model's loss is of fewer, and would be lower)")
     found = {spec: (-flops.perplexity_percent[spec]).tolist() for spec in (CONVOLUTION, "transformer")}
     most, fewest_flops = max(found[CONVOLUTION][1:]), flops.training_flops.min() / 1e12
     behind_it_says(
@@ -144,7 +145,7 @@ def test_the_transformer_with_the_convolution_is_ahead_at_equal_time():
 def test_flops_a_token():
     flops = {(row["budget"], row["spec"]): row["flops_per_token"] for row in study("sizes")["costs"]}
     more = {budget: flops[budget, "wavestack"] / flops[budget, CONVOLUTION] - 1 for budget in ("shallow", "small", "wide")}
-    readme_says(f"WaveStack counts {100 * min(more.values()):.0f} to {max(more.values()):.0%} more FLOPs a token")
+    readme_says(f"WaveStack needs {100 * min(more.values()):.0f} to {max(more.values()):.0%} more FLOPs a token")
     behind_it_says(f"WaveStack counts {more['small']:.0%} more FLOPs a token")
 
 
@@ -162,13 +163,14 @@ def test_seconds_of_training():
         for row in sweep["ratios"]
         if (sweep["mode"], row["spec"], row["length"]) == ("training", "transformer", 256)
     ]
-    readme_says(f"they take {min(longer):.1f} to {alone:.1f} times as long to train.")
-    behind_it_says(f"{alone:.1f} times in `quick/`, where nothing did")
+    quick = study("comparison", "quick")["rows"]
+    of_quick = [fmean(row["seconds"] for row in quick if row["spec"] == spec) for spec in ("wavestack", "transformer")]
+    readme_says(f"they take {min(longer):.1f} to {max(longer):.1f} times as long to train.")
+    behind_it_says(f"{of_quick[0] / of_quick[1]:.1f} times in `quick/`, and a training step by itself {alone:.1f} times")
     behind_it_says(f"WaveStack took {min(longer):.1f} to {max(longer):.1f} times as long to train, at a context of 256")
-    rows = {(row["spec"], row["budget"], row["training_tokens"]): row["seconds"] for row in study("sizes")["rows"]}
-    twice = [rows[CONVOLUTION, budget, 3_604_480] / rows["wavestack", budget, 1_802_240] - 1 for budget in ("shallow", "small", "wide")]
-    readme_says(f"trained on twice as many tokens, which took it at most {max(twice):.0%} longer")
-    behind_it_says(f"which took it up to {max(twice):.0%} longer")
+    twice = [100 * (2 / ratio - 1) for ratio in (max(longer), min(longer))]  # as many tokens
+    readme_says(f"trained on twice as many tokens, which takes it {twice[0]:.0f} to {twice[1]:.0f}% longer")
+    behind_it_says(f"which by these means takes it {twice[0]:.0f} to {twice[1]:.0f}% longer")
 
 
 def test_what_silenced_lanes_cost():
@@ -228,8 +230,18 @@ def test_other_heads():
     for corpus, name in ((CODE, "Python functions"), (STORIES, "TinyStories, an excerpt")):
         cells = [f"{perplexity(means, corpus=corpus, spec=f'{CONVOLUTION}{heads}'):.1f}" for heads in ("-heads-16", "", "-heads-64")]
         behind_it_says(f"| {name} | {' | '.join(cells)} |")
-    verdicts = {row["verdict"] for row in study("comparison", "baseline-cpu")["differences"]}
-    assert verdicts == {"no difference"}
+    differences = study("comparison", "baseline-cpu")["differences"]
+    assert {row["verdict"] for row in differences} == {"no difference"}
+    of_32 = [row for row in differences if row["spec"] == CONVOLUTION]
+    low, high = min(row["low_percent"] for row in of_32), max(row["high_percent"] for row in of_32)
+    behind_it_says(f"the intervals of 32 against the others reach from {-low:.0f}% lower to {high:.0f}% higher")
+
+
+def test_the_report_that_anyone_makes_first():
+    worths = [row for row in study("ablation", "quick")["worths"] if row["of"] == "lane"]
+    assert {row["corpus"] for row in worths} == {"pydocs"}  # English
+    assert all(row["nats_per_token"] < 0 for row in worths)
+    readme_says("after so little training every lane's worth is below zero on English")
 
 
 def test_what_the_ablation_says_in_sentences():

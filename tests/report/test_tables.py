@@ -201,7 +201,8 @@ def test_lengths_tell_what_makes_a_measurement_doubtful():
     dropping = [length_row(spec, 1024) | {"dropout": rate} for spec, rate in (("wavestack", 0.0), ("published", 0.1))]
     dropping.append(length_row("another", 1024) | {"mode": "forward", "dropout": 0.1})
     dropping.append(length_row("published", 4096) | {"dropout": None})  # out of memory
-    content = {"rows": [row, *dropping], "matrix_peaks": {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}}
+    peaks = {"4096": [4e10, 3.5e10], "8192": [4e10, 3e10], "16384": None}
+    content = {"rows": [row, *dropping], "ratios": [], "matrix_peaks": peaks}
     assert lengths.table(content, []).notes == (
         "transformer at length 4,096: after its timed calls its memory and FLOPs could not be told to the end "
         "(timeout: no answer after 600 s)",

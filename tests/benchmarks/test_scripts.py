@@ -110,15 +110,36 @@ def test_a_model_without_blocks_is_refused():
         equal_stack(ModelSpec("reference", {}), budget, 101)
 
 
+@pytest.fixture
+def threads():
+    """As many as before, after a script that sets them for its process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_step_is_taken_apart(tmp_path, monkeypatch):
+    options = ["--params", str(SMOKE), "--rows", "2", "--length", "32", "--repeats", "3", "--reports", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["step.py", *options])
+    step.main()
+    for spec, kernel in (("wavestack", "_RecallBackward"), ("transformer", "aten::_scaled_dot_product_flash_attention_for_cpu_backward")):
+        found = read_json(tmp_path / f"{spec}.json")
+        assert len(found["seconds"]) == 3
+        assert found["share_of_peak"] == pytest.approx(found["flops"] / sorted(found["seconds"])[1] / found["matrix_peak"])
+        times = {row["name"]: row["milliseconds"] for row in found["kernels"]}
+        assert sum(times.values()) == pytest.approx(1000 * found["kernel_seconds"])
+        assert {"aten::mm", kernel} <= set(times)
+        assert sum(row["launches"] for row in found["kernels"]) == found["launches"] >= len(times)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test is without")
-def test_a_step_on_a_gpu_needs_one(monkeypatch):
-    """The model is built before: what is wrong with it is told on any machine."""
-    monkeypatch.setattr("sys.argv", ["step.py", "--params", str(SMOKE)])
-    with pytest.raises(ValueError, match="the parameters ask for device cuda, and this machine has no CUDA device"):
-        step.main()
-    monkeypatch.setattr("sys.argv", ["step.py", "wavestak"])
-    with pytest.raises(ValueError, match=r"'wavestak' is no model spec of params/gpu.yaml; known: wavestack, "):
-        step.main()
-    monkeypatch.setattr("sys.argv", ["step.py", "--params", str(SMOKE), "--length", "8"])
-    with pytest.raises(ValueError, match="8"):  # too short for a lane, which only the model knows
-        step.main()
+def test_a_step_says_what_it_cannot_take_apart(monkeypatch):
+    for options, said in (
+        (["--params", str(ROOT / "params/gpu.yaml")], "the parameters ask for device cuda, and this machine has no CUDA device"),
+        (["wavestak"], r"'wavestak' is no model spec of gpu; known: wavestack, "),
+        (["--params", str(SMOKE), "--length", "8"], "8"),  # too short for a lane, which only the model knows
+    ):
+        monkeypatch.setattr("sys.argv", ["step.py", *options])
+        with pytest.raises(ValueError, match=said):
+            step.main()

@@ -1,8 +1,7 @@
 """What a training step is made of: its kernels (of a CPU its operators), how often each is launched, and its share of the matrix peak.
 
-    python benchmarks/step.py [SPEC ...] [--params params/gpu.yaml] [--rows 16] [--length 4096] [--reports reports/gpu/steps]
-    python benchmarks/step.py wavestack transformer-heads-64 --params params/findings-cpu.yaml --rows 1 --length 16384 \
-        --reports reports/findings-cpu/steps
+    python benchmarks/step.py [SPEC ...] [--params params/gpu.yaml] [--rows 16] [--length 4096] [--reports reports/<profile>/steps]
+    python benchmarks/step.py wavestack transformer-heads-64 --params params/findings-cpu.yaml --rows 1 --length 16384
 
 SPEC is a name in the profile's model specs (default: wavestack transformer), built at the budget of the profile's sequence-length study,
 and run on the device and in the precision that the profile trains on. Steps of the specs are timed in turn, so that their times compare.
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from wavestack.allocation import keep_freed_memory
 from wavestack.artifacts import write_json
 from wavestack.device import available, round_products
 from wavestack.models.language_model import LanguageModel
@@ -87,9 +87,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--length", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=4)
-    parser.add_argument("--reports", type=Path, default=Path("reports/gpu/steps"))
+    parser.add_argument("--reports", type=Path, help="a folder; reports/<profile>/steps by default")
     options = parser.parse_args()
     parameters = load(options.params)
+    reports = options.reports or Path("reports") / parameters.name / "steps"
+    keep_freed_memory()  # as a training does
     steps = [build(parameters, spec, options.rows, options.length) for spec in options.specs]
     rounds = [[step.seconds() for step in steps] for _ in range(WARM_UP + options.repeats)]
     training, device, told = parameters.profile.training, steps[0].device, machine()
@@ -111,7 +113,7 @@ def main() -> None:
             "share_of_peak": flops / median(seconds) / peak,
             "kernels": kernels,
         }
-        write_json(options.reports / f"{step.spec}.json", {**found, "versions": told["versions"]})
+        write_json(reports / f"{step.spec}.json", {**found, "versions": told["versions"]})
         print(f"{step.spec}: {median(seconds) * 1000:.0f} ms a step, {found['share_of_peak']:.1%} of the matrix peak")
         for kernel in kernels[:20]:
             print(f"  {kernel['milliseconds']:8.2f} ms {kernel['launches']:5} {kernel['name'][:100]}")

@@ -411,7 +411,7 @@ class Lengths(Strict):
     repeats: Annotated[int, Field(ge=5)] = 6  # timed calls a process: as many as a ratio's interval needs, if there is one process
     # that all models of a length together take for their timed calls, in one process each, unless the repeats take more
     seconds: Annotated[float, Field(gt=0)] = 10.0
-    timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds a model may take to be ready, and for a call
+    timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds of a process in all; a model has one for its times and one for its memory
     threads: Positive = 2
 
     @model_validator(mode="after")

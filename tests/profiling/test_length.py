@@ -135,11 +135,11 @@ def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
 def test_what_fails_after_all_timed_calls_leaves_the_times(tmp_path, monkeypatch, failing):
     """A trace takes far more time and memory than the call itself."""
     honest = Worker.ask
-    fails = lambda self, word: self._failed("timeout", "no answer after 600 s") if word == failing else honest(self, word)  # noqa: E731
+    fails = lambda self, word: self._failed("timeout", "not done after 600 s") if word == failing else honest(self, word)  # noqa: E731
     monkeypatch.setattr(Worker, "ask", fails)
     result = lengths.measure_length(smoke(), SWEEP, 64, tmp_path, tmp_path)
     for found in result["models"].values():
-        assert (found["status"], found["unaccounted"]) == ("ok", "timeout: no answer after 600 s")
+        assert (found["status"], found["unaccounted"]) == ("ok", "timeout: not done after 600 s")
         assert found["seconds_median"] > 0
         assert (found["peak_bytes"] is None) == (failing == "peak")
         assert found["accounted_bytes"] is None
@@ -158,15 +158,32 @@ def test_ratios_are_of_pairs():
 def test_peak_memory_is_that_of_the_activations(request_of):
     """Logits of 64 x 16 positions over 50,000 entries alone are 205 MB in float32, and their gradient as much."""
     wide = Architecture.from_json({**request_of.architecture, "vocabulary": 50_000}).to_json()
-    _, peak, account, _ = answers(dataclasses.replace(request_of, architecture=wide, batch=64), "peak", "account")
+    request = dataclasses.replace(request_of, architecture=wide, batch=64, purpose="memory")
+    _, peak, account, _ = answers(request, "peak", "account")
     assert 2 * 64 * 16 * 50_000 * 4 < peak["peak_bytes"] < 8 * 64 * 16 * 50_000 * 4
+    assert peak["peak_bytes"] == pytest.approx(account["accounted_bytes"], rel=0.15)
+
+
+@pytest.mark.parametrize("mode", ["training", "forward", "prefill"])
+def test_both_ways_to_measure_memory_agree(mode):
+    """Of a model with many tensors of many sizes."""
+    parameters = load("params/findings-cpu.yaml")
+    study = parameters.profile.studies.lengths
+    budget = parameters.profile.budgets[study.budget].model_copy(update={"context": 1024, "parameters": 790_000, "blocks": 1})
+    architecture = Architecture(parameters.specs["wavestack"], budget, 512).to_json()
+    request = Request(architecture, mode, 1024, 8, threads=1, device="cpu", purpose="memory")
+    _, peak, account, status = answers(request, "peak", "account")
+    assert status == ("ok", None)
     assert peak["peak_bytes"] == pytest.approx(account["accounted_bytes"], rel=0.15)
 
 
 @pytest.mark.parametrize("mode", MAKERS)
 def test_every_mode_is_measured(request_of, mode):
-    facts, call, peak, account, status = answers(dataclasses.replace(request_of, mode=mode, length=15), "call", "peak", "account")
+    request = dataclasses.replace(request_of, mode=mode, length=15)
+    facts, call, status = answers(request, "call")
     assert status == ("ok", None)
+    same, peak, account, status = answers(dataclasses.replace(request, purpose="memory"), "peak", "account")
+    assert (status, same) == (("ok", None), facts)
     assert facts["parameters"] > facts["non_embedding_parameters"] > 0
     assert call["seconds"] > 0
     assert facts["call_tokens"] == 2 * (DECODED if mode == "decode" else 15)
@@ -178,7 +195,15 @@ def test_every_mode_is_measured(request_of, mode):
 
 def test_an_answer_that_does_not_come_is_a_time_out(request_of):
     facts, call, status = answers(request_of, "call", timeout=0.05)
-    assert (facts, call, status) == ({}, {}, ("timeout", "no answer after 0.05 s"))
+    assert (facts, call, status) == ({}, {}, ("timeout", "not done after 0.05 s"))
+
+
+def test_all_answers_together_have_the_time_out(request_of):
+    with Worker(request_of, 60) as worker:
+        assert 0 < worker.left < 60
+        worker.left = 0.0
+        assert worker.ask("call") == {}
+        assert (worker.status, worker.reason) == ("timeout", "not done after 60 s")
 
 
 def test_what_cannot_fit_is_out_of_memory(request_of):

@@ -207,7 +207,7 @@ def test_lengths_tell_what_makes_a_measurement_doubtful():
         "transformer at length 4,096: after its timed calls its memory and FLOPs could not be told to the end "
         "(timeout: no answer after 600 s)",
         "published has a dropout of 0.1, and spends time on it",
-        "length 8,192: the matrix peak was 40 GFLOP/s before all calls and 30 after them, so that other work came or went",
+        "length 8,192: the matrix peak was 40 GFLOP/s before all calls and 30 after them: other work, or a clock that changed",
     )
 
 

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def _in_turns(requests: Mapping[str, Request], study: Lengths, device: str) -> d
 
 
 def _group(requests: Mapping[str, Request], study: Lengths, at_least: float) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    """Times of all models in turn; then the memory of each, in a process that has the machine for itself."""
     with ExitStack() as stack:
         workers = {spec: stack.enter_context(Worker(request, study.timeout)) for spec, request in requests.items()}
         seconds: dict[str, list[float]] = {spec: [] for spec in workers}
@@ -137,22 +139,21 @@ def _group(requests: Mapping[str, Request], study: Lengths, at_least: float) -> 
                     spent += answer["seconds"]
             order.reverse()
             turns += 1
-        return {spec: (_told(worker, whole=spec != YARDSTICK), seconds[spec]) for spec, worker in workers.items()}
+        told = {spec: {**worker.facts, "status": worker.status, "reason": worker.reason} for spec, worker in workers.items()}
+    for spec, found in told.items():
+        if found["status"] == "ok" and spec != YARDSTICK:
+            found |= _taken(requests[spec], study.timeout)
+    return {spec: (told[spec], seconds[spec]) for spec in requests}
 
 
-def _told(worker: Worker, whole: bool) -> dict[str, Any]:
-    """What a process tells in the end, with its status; of its memory and FLOPs as well where the whole is wanted.
+def _taken(request: Request, timeout: float) -> dict[str, Any]:
+    """What a model's calls take of memory, and their FLOPs as PyTorch counts them; `unaccounted` says why not, where that fails.
 
-    What is asked after all timed calls may fail and leaves the times: a call whose memory is given back at once takes longer, and a trace
-    takes far more than the call itself.
+    It may fail where times are known: a call whose memory is given back at once takes longer, and a trace takes far more than the call.
     """
-    found = {**worker.facts, "status": worker.status, "reason": worker.reason}
-    if not whole:
-        return found
-    found |= worker.ask("peak")
-    found |= worker.ask("account")
-    failed = worker.status != found["status"]
-    return {**found, "unaccounted": f"{worker.status}: {worker.reason}" if failed else None}
+    with Worker(replace(request, purpose="memory"), timeout) as worker:
+        found = {**worker.ask("peak"), **worker.ask("account")}
+        return {**found, "unaccounted": None if worker.status == "ok" else f"{worker.status}: {worker.reason}"}
 
 
 def _summary(processes: Sequence[Mapping[str, Any]], times: Sequence[Sequence[float]]) -> dict[str, Any]:

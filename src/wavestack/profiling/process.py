@@ -1,9 +1,12 @@
-"""The process that one model is measured in: it makes a call ready, and times one whenever it is told to.
+"""The process that one model is measured in: it makes a call ready, and times one, or looks at its memory, whenever it is told to.
 
 Run as `python -m wavestack.profiling.process REQUEST`, with the request as JSON. Each line of its input is a word, each line of its output
 the answer as JSON: `call` (seconds of a call), `peak` (memory), `account` (memory and FLOPs as PyTorch sees them). The first answer comes
 unasked, when it is ready: what is known of a call without making it. What fails is an answer, too, with a status and its reason, and the
 last one. Whatever else is printed, by a lane of a user's own or by a library, goes to where errors go.
+
+Times and memory are of two processes. One that is timed keeps what it frees, as a training does; what it once kept has holes, whose pages
+would be counted when a tensor comes to lie in one, though no tensor has need of them: up to three times what a forward pass takes.
 """
 
 import gc
@@ -12,11 +15,11 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +41,8 @@ FEW = 16  # tokens
 SHORT = 0.5  # seconds: a call that takes less is made once more, untimed, before the timed one
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc")
 
+Words: TypeAlias = Mapping[str, Callable[[], dict[str, Any]]]  # what each is answered with
+
 
 @dataclass(frozen=True)
 class Request:
@@ -51,6 +56,7 @@ class Request:
     device: str
     precision: str = "float32"
     compile: bool = False
+    purpose: Literal["time", "memory"] = "time"
     memory: int | None = None  # bytes that the process may take on the CPU
 
     def to_json(self) -> str:
@@ -58,12 +64,11 @@ class Request:
 
 
 def serve(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
-    """Answer to what stands in the input until it ends.
-
-    Memory is kept during a call, as in a training, and given back after it, since the models that take turns need theirs; before the next
-    one it is there again. What a short call would pay for finding caches as another model left them, an untimed one pays before it.
-    """
-    keep_freed_memory()
+    """Answer to what stands in the input until it ends."""
+    if request.purpose == "time":
+        keep_freed_memory()
+    else:
+        free_at_once()
     torch.set_num_threads(request.threads)
     torch.manual_seed(0)
     round_products(request.device, request.precision)
@@ -77,27 +82,47 @@ def serve(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
     _load_libraries(model, tokens)
     loaded = _restart_peak(request.device)
     call = make(request.mode, model, tokens, request.precision, request.compile)
+    words = _times(call, request.device) if request.purpose == "time" else _memory(call, request, loaded)
+    answer({"status": "ok", **_facts(request, model, call)})
+    for word in map(str.strip, sys.stdin):
+        assert word in words, word
+        answer(words[word]())
+
+
+def _times(call: Call, device: str) -> Words:
+    """Warmed up, so that it waits for its turn.
+
+    Memory is kept during a call, as in a training, and given back after it, since the models that take turns need theirs; before the next
+    one it is there again. What a short call would pay for finding caches as another model left them, an untimed one pays before it.
+    """
     heap = Heap()
     for _ in range(WARM_UP):
         call.ready()
-        took = _seconds(call.run, request.device)
+        took = _seconds(call.run, device)
     heap.leave()  # the next model warms up
-    answer({"status": "ok", **_facts(request, model, call)})
-    for word in map(str.strip, sys.stdin):
-        if word == "call":
-            heap.enter()
-            if took < SHORT:
-                call.ready()
-                call.run()
+
+    def timed() -> dict[str, Any]:
+        nonlocal took
+        heap.enter()
+        if took < SHORT:
             call.ready()
-            took = _seconds(call.run, request.device)
-            heap.leave()
-            answer({"seconds": took})
-        elif word == "peak":
-            answer({"peak_bytes": _peak_of(call, request.device) - loaded})
-        else:
-            assert word == "account", word
-            answer(_account(request, call))
+            call.run()
+        call.ready()
+        took = _seconds(call.run, device)
+        heap.leave()
+        return {"seconds": took}
+
+    return {"call": timed}
+
+
+def _memory(call: Call, request: Request, loaded: int) -> Words:
+    """After a call that made what later ones find, an optimiser's state say. The peak is what is taken above the loaded model."""
+    call.ready()
+    call.run()
+    return {
+        "peak": lambda: {"peak_bytes": _peak_of(call, request.device) - loaded},
+        "account": lambda: _account(request, call),
+    }
 
 
 def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]:
@@ -156,9 +181,7 @@ def _load_libraries(model: LanguageModel, tokens: Tensor) -> None:
 
 
 def _peak_of(call: Call, device: str) -> int:
-    """The most memory that was taken while it ran once more, after all that was timed."""
-    if device == "cpu":
-        free_at_once()  # or holes between tensors would be counted, a third of the whole
+    """The most memory that was taken while it ran once more."""
     call.ready()
     _restart_peak(device)
     call.run()

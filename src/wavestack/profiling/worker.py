@@ -4,6 +4,7 @@ import json
 import selectors
 import subprocess
 import sys
+import time
 from tempfile import TemporaryFile
 from typing import Any, Self
 
@@ -15,13 +16,16 @@ KILLED = -9  # what the kernel does to a process that takes too much
 class Worker:
     """One fresh process. Whatever goes wrong with it becomes its status and its reason, and it is asked no more.
 
+    Args:
+        timeout: seconds that it may take for all of its answers together.
+
     Attributes:
         status: ok, out_of_memory, timeout, refused or failed.
         facts: what it told of itself.
     """
 
     def __init__(self, request: Request, timeout: float):
-        self.timeout = timeout
+        self.timeout = self.left = timeout
         self.status = "ok"
         self.reason: str | None = None
         command = [sys.executable, "-m", "wavestack.profiling.process", request.to_json()]
@@ -55,9 +59,11 @@ class Worker:
         assert self.process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            if not selector.select(self.timeout):
+            asked = time.monotonic()
+            if not selector.select(max(0.0, self.left)):
                 self.process.kill()
-                return self._failed("timeout", f"no answer after {self.timeout:g} s")
+                return self._failed("timeout", f"not done after {self.timeout:g} s")
+            self.left -= time.monotonic() - asked
         line = self.process.stdout.readline()
         if not line:
             if self.process.wait() == KILLED:

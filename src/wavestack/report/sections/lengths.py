@@ -252,7 +252,7 @@ def _unrest(around: Sequence[float] | None) -> list[str]:
     if not around or len(around) < 2 or min(around) >= (1 - AGREE) * max(around):
         return []
     before, after = (f"{peak / 1e9:,.0f}" for peak in around)
-    return [f"the matrix peak was {before} GFLOP/s before all calls and {after} after them, so that other work came or went"]
+    return [f"the matrix peak was {before} GFLOP/s before all calls and {after} after them: other work, or a clock that changed"]
 
 
 def growth_table(content: Content, specs: Sequence[str]) -> Table:

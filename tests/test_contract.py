@@ -331,6 +331,27 @@ def test_a_state_kept_in_the_module_is_caught(monkeypatch):
     assert found["batch invariance"].position is None
 
 
+def test_any_error_of_a_lane_is_a_finding(monkeypatch):
+    honest = Wavelet.forward
+
+    def fails_with_a_state(self, x, state=None):
+        return honest(self, x, state if state is None else {}["past"])
+
+    monkeypatch.setattr(Wavelet, "forward", fails_with_a_state)
+    found = broken(*of("wavelet", wavelet="haar", levels=1))
+    assert {"step equals parallel", "chunk carry"} <= set(found)
+    assert "where it fails with: KeyError: 'past'" in found["chunk carry"].detail
+
+
+def test_a_small_model_has_as_many_blocks_as_its_lanes_name():
+    wide = contracts._wavestack(["fourier"], "gated")
+    assert contracts._deep_enough(wide) == contracts.SMALL
+    wide.knobs["lanes"]["fourier"] |= {"blocks": [1, 3]}
+    budget = contracts._deep_enough(wide)
+    assert (budget.blocks, budget.parameters) == (4, 2 * contracts.SMALL.parameters)
+    assert contracts.broken({"mine": contracts._check(wide, budget)}) == []
+
+
 def test_rows_that_hear_one_another_are_caught_in_parallel_too(monkeypatch):
     honest = Recall.forward
     monkeypatch.setattr(Recall, "forward", lambda self, x, state=None: honest(self, x - x.mean(0, keepdim=True), state))

@@ -168,6 +168,38 @@ def test_a_profile_s_name_becomes_a_folder(tmp_path):
             load(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("class Mine(Lane):\n    pass", None),
+        ("class Mine:\n    pass", "'{module}:Mine' is no lane; derive it from wavestack.lanes.lane.Lane"),
+        (
+            "class Mine(Lane):\n    def __init__(self, hidden, context, *, size=8):\n        super().__init__(hidden, context)",
+            "'{module}:Mine' does not say the type of its knob size; annotate it, as in `size: int`",
+        ),
+        (
+            "class Mine(Lane):\n    def __init__(self, hidden, context, *, size: object() = 8):\n        super().__init__(hidden, context)",
+            "'{module}:Mine' has a knob of a type that parameter files cannot give (",
+        ),
+    ],
+)
+def test_a_class_of_one_s_own_is_looked_at_before_anything_starts(tmp_path, monkeypatch, written, told):
+    """What is no lane; and what says too little to be measured by the study that counts FLOPs, at the end of all trainings."""
+    module = f"mine_{abs(hash(written))}"  # a module is imported once
+    (tmp_path / f"{module}.py").write_text(f"from wavestack.lanes.lane import Lane\n\n\n{written}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def models(catalogue):
+        catalogue["wavestack"]["lanes"]["mine"] = {"lane": f"{module}:Mine"}
+
+    (error,) = errors_of(tmp_path, models=models)
+    if told is None:
+        said = "wrong.yaml: studies.sizes.specs: lane 'mine' of wavestack does not say its FLOPs, which are counted; give its class `flops`"
+        assert error == said
+    else:
+        assert error.startswith(f"models.yaml: wavestack.lanes.mine.lane: {told.format(module=module)}")
+
+
 def test_an_accumulation_that_does_not_divide_and_a_tokenizer_without_a_size(tmp_path):
     def change(p):
         p["training"]["accumulation"] = 3

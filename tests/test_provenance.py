@@ -187,3 +187,8 @@ def test_a_record_is_of_when_a_step_began(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "step.provenance.json").read_text())
     assert (record["commit"], record["dirty"], record["inputs"]) == (began, False, {str(given): mark})
     assert provenance.commit()["dirty"]  # a module beside the Snakefile that is in no commit
+    (tmp_path / "mine.py").unlink()
+    for folder, counts in (("tests", False), ("benchmarks", False), ("lanes/own", True)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mean.py").write_text("A = 1\n")
+        assert provenance.commit()["dirty"] == counts, folder

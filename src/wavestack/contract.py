@@ -105,8 +105,11 @@ def check_model(model: LanguageModel, twin: LanguageModel, vocabulary: int, seed
 def _found(name: str, precision: str, declared: bool, differences: Iterable[Difference]) -> Finding:
     try:
         worst = max(differences, key=lambda difference: difference.size)
-    except RuntimeError as error:  # PyTorch's: shapes that do not fit a state, tensors that cannot be stored
-        worst = Difference(inf, None, f"where it fails with: {str(error).strip().splitlines()[0]}")
+    except Exception as error:  # PyTorch's own: shapes that do not fit a state, tensors that cannot be stored; anything, in a user's lane
+        said = (str(error).strip().splitlines() or [""])[0]
+        worst = Difference(
+            inf, None, f"where it fails with: {said if isinstance(error, RuntimeError) else f'{type(error).__name__}: {said}'}"
+        )
     allowed = TOLERANCE[precision]
     holds = worst.size <= allowed
     detail = f"largest relative difference {worst.size:.1e} (allowed {allowed:.0e}), {worst.where}"

@@ -212,9 +212,9 @@ def _accelerator() -> str | None:
 def commit() -> dict[str, Any]:
     """The commit, and whether code or parameters differ from it. Results (`reports/`) are written while running and do not count.
 
-    Modules of a user's own count where they stand beside the Snakefile.
+    Modules of a user's own count wherever they stand.
     """
-    sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml", ":(glob)*.py"]
+    sources = ["Snakefile", "workflow", "src", "params", "pyproject.toml", ":(glob)**/*.py", ":(exclude)tests", ":(exclude)benchmarks"]
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         status = subprocess.run(["git", "status", "--porcelain", "--", *sources], capture_output=True, text=True, check=True)

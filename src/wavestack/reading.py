@@ -18,6 +18,8 @@ from wavestack.schema import NAME_PATTERN, RESERVED, Corpus, Name, Profile, Stri
 from wavestack.telling import line, nearest, place, shown
 from wavestack.variants import Variant
 
+LANE = "wavestack.lanes.lane:Lane"  # not imported here: who only names files need not wait for PyTorch
+
 
 class ParameterError(ValueError):
     """Everything that is wrong with the parameters, one line each: file, key path, what was expected, the nearest known name."""
@@ -205,7 +207,9 @@ def _lane(name: Any, raw: Any, file: str, at: tuple, errors: list[str]) -> dict[
     else:
         entry = kind
         try:
-            registry.load(entry)
+            if not issubclass(registry.load(entry), registry.load(LANE)):
+                raise ValueError(f"'{entry}' is no lane; derive it from {LANE.replace(':', '.')}")
+            lane_schema(entry)
         except ValueError as error:
             errors.append(f"{place(file, (*at, 'lane'))}: {error}")
             entry = None
@@ -226,7 +230,7 @@ def _knobs(entry: str, given: Any, file: str, at: tuple, errors: list[str]) -> d
 
 
 def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None], file: str) -> list[str]:
-    """A study may only use corpora that the profile sizes, and lanes that its spec has.
+    """A study may only use corpora that the profile sizes, lanes that its spec has, and numbers that these give.
 
     Looks at what was read, so that these errors are told beside the schema's; what the schema refuses is passed over here.
     """
@@ -251,6 +255,13 @@ def _study_errors(raw: Mapping[str, Any], specs: Mapping[str, ModelSpec | None],
             for lane in _strings(ablation.get("lanes"))
             if lane not in spec.lanes
         ]
+    errors += [
+        f"{file}: studies.sizes.specs: lane '{lane}' of {name} does not say its FLOPs, which are counted; give its class `flops`"
+        for name in _strings(studies.get("sizes", {}).get("specs"))
+        if (spec := specs.get(name)) is not None
+        for lane, knobs in (spec.knobs.get("lanes") or {}).items()
+        if registry.lane(lane, knobs).flops is registry.load(LANE).flops
+    ]
     looked_at = str(studies.get("complementarity", {}).get("spec"))
     spec = specs.get(looked_at)
     if spec is not None and len(spec.lanes) < 2:

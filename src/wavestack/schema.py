@@ -11,7 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from wavestack import registry
@@ -470,14 +480,25 @@ class Placement(Strict):
 
 @cache
 def knob_schema(entry: str) -> type[Strict]:
-    """The schema of a constructor's keyword-only arguments."""
+    """The schema of a constructor's keyword-only arguments.
+
+    Raises:
+        ValueError: one of them has no type, or one that YAML cannot give.
+    """
     constructor: Callable = registry.load(entry).__init__
-    knobs = {
-        name: (argument.annotation, ... if argument.default is inspect.Parameter.empty else argument.default)
-        for name, argument in inspect.signature(constructor, eval_str=True).parameters.items()
-        if argument.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    return create_model(f"Knobs of {entry}", __base__=Strict, **knobs)  # type: ignore[call-overload]
+    arguments = inspect.signature(constructor, eval_str=True).parameters.values()
+    knobs = {argument.name: argument for argument in arguments if argument.kind is inspect.Parameter.KEYWORD_ONLY}
+    for name, knob in knobs.items():
+        if knob.annotation is knob.empty:
+            raise ValueError(f"'{entry}' does not say the type of its knob {name}; annotate it, as in `{name}: int`")
+    fields = {name: (knob.annotation, ... if knob.default is knob.empty else knob.default) for name, knob in knobs.items()}
+    try:
+        return create_model(f"Knobs of {entry}", __base__=Strict, **fields)  # type: ignore[call-overload]
+    except PydanticUserError as error:
+        told = str(error.message).partition(".")[0]
+        raise ValueError(
+            f"'{entry}' has a knob of a type that parameter files cannot give ({told}); take int, float, str or bool"
+        ) from error
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from math import inf, isfinite
 from typing import Any
 
@@ -24,13 +23,20 @@ def check_spec(parameters: Parameters, spec: str, budget: str, variant: str, dev
 
 def check_registered(parameters: Parameters, device: str = "cpu") -> dict[str, Findings]:
     """Every model, lane and mixer that is registered: models as the profile's specs have them, a lane alone, a mixer over three lanes."""
-    check = partial(_check, budget=SMALL, device=available(device))
-    rows = {f"model {name}": check(spec) for name, spec in parameters.specs.items()}
-    for name in registry.LANES:
-        rows[f"lane {name}"] = check(_wavestack([name], "gated"))
-    for name in registry.MIXERS:
-        rows[f"mixer {name}"] = check(_wavestack(["fourier", "recall", "wavelet"], name))
-    return rows
+    specs = {f"model {name}": spec for name, spec in parameters.specs.items()}
+    specs |= {f"lane {name}": _wavestack([name], "gated") for name in registry.LANES}
+    specs |= {f"mixer {name}": _wavestack(["fourier", "recall", "wavelet"], name) for name in registry.MIXERS}
+    device = available(device)
+    return {name: _check(spec, _deep_enough(spec), device) for name, spec in specs.items()}
+
+
+def _deep_enough(spec: ModelSpec) -> Budget:
+    """SMALL, with as many blocks as the spec's lanes name."""
+    named = [block for knobs in (spec.knobs.get("lanes") or {}).values() for block in knobs.get("blocks") or []]
+    blocks = 1 + max(named, default=0)
+    if blocks <= SMALL.blocks:
+        return SMALL
+    return SMALL.model_copy(update={"blocks": blocks, "parameters": SMALL.parameters * blocks // SMALL.blocks})
 
 
 def _wavestack(lanes: Sequence[str], mixer: str) -> ModelSpec:

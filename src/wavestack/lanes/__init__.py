@@ -1,1 +1,1 @@
-"""Lanes: fixed mathematical views of a sequence, all causal and of constant state."""
+"""Lanes: causal views of a sequence, of fixed mathematics or learned."""

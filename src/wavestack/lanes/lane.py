@@ -29,6 +29,11 @@ class Lane(nn.Module):
     own knobs, whose annotations are their schema in parameter files. It raises ValueError for knobs that do not fit `hidden` or `context`.
     No knob may be named `lane` or `blocks`: with these a model says which lane it has, and where.
 
+    What it must bear in a model: it is built on the meta device as well, where no value can be asked for (constants come by `use_table`);
+    weights of `nn.Linear` and `nn.Embedding` start as the model has them start, and those of `nn.Linear` alone decay; the contract puts
+    random numbers into every parameter, so that what has limits, a decay say, is brought within them in `forward`. What it reads has gone
+    through a short convolution and a SiLU, if the model has one, and what it gives is normed.
+
     Attributes:
         hidden: channels that it gives.
         inputs: channels that it reads. As many as it gives, unless it says otherwise: a lane that needs queries and keys beside what it

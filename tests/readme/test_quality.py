@@ -8,6 +8,7 @@ import pandas
 
 from tests.readme.pages import CODE, CONVOLUTION, CPU, FEW, REPORTS, STORIES, WIKIPEDIA, behind_it_says, readme_says, study
 from wavestack.artifacts import read_json
+from wavestack.reading import load
 
 
 def perplexity(rows, **wanted) -> float:
@@ -295,3 +296,47 @@ def test_larger_models_that_are_not_intervals():
     behind_it_says(f"lowest at {lowest['wavestack']:.2f} nats and the transformer's at {lowest['transformer']:.2f}")
     theirs, ours = (math.exp(lowest[spec]) for spec in ("transformer", "wavestack"))
     readme_says(f"perplexity {theirs:.1f} against {ours:.1f} (23 million parameters")
+
+
+def test_bases_of_mathematics_and_others():
+    content = study("sizes", "controls-cpu")
+    losses: dict[tuple[str, int], list[float]] = {}
+    for row in content["rows"]:
+        losses.setdefault((row["spec"], row["training_tokens"]), []).append(row["nats_per_token"])
+    assert {len(found) for found in losses.values()} == {5}
+    nats = {key: fmean(found) for key, found in losses.items()}
+    mean = {key: f"{math.exp(value):.1f}" for key, value in nats.items()}
+    others = ("bases-learned", "bases-random", "bases-mean")
+    lower = {
+        (row["against"], row["tokens"]): (-row["perplexity_percent"], -row["high_percent_alone"], -row["low_percent_alone"])
+        for row in content["equal_size"]
+        if row["spec"] == "bases"
+    }
+    tokens = (225_280, 450_560, 901_120, 1_802_240)
+    for count in tokens:
+        cells = [f"{count:,}", mean["bases", count]]
+        for other in others:
+            value, least, most = lower[other, count]
+            assert least > 0
+            cells += [mean[other, count], f"{value:.1f}% ({least:.1f} to {most:.1f})"]
+        behind_it_says(f"| {' | '.join(cells)} |")
+    learned, random = ([lower[other, count][0] for count in tokens] for other in others[:2])
+    over_random = f"and {min(random):.0f} to {max(random):.0f}% than over random"
+    readme_says(f"is {min(learned):.0f} to {max(learned):.0f}% lower than over learned bases, {over_random}")
+    first, last = ([mean[spec, count] for spec in ("bases", *others)] for count in (tokens[0], tokens[-1]))
+    readme_says(f"perplexity {last[0]} against {last[1]} (learned), {last[2]} (random) and {last[3]} (the constant alone)")
+    readme_says(f"After an eighth of the tokens it is {first[0]} against {first[1]}, {first[2]} and {first[3]}.")
+    before, after = (nats["bases-learned", count] - nats["bases", count] for count in tokens[2:])
+    behind_it_says(f"its distance shrinks from {before:.2f} to {after:.2f} nats")
+    ends = {choice["spec"]: choice["at_the_edge"] for choice in study("tuning", "controls-cpu")["choices"]}
+    assert [bool(ends[spec]) for spec in ("bases", *others)] == [False, True, False, True]
+    assert "largest" in ends["bases-learned"][0]
+    assert "smallest" in ends["bases-mean"][0]
+
+
+def test_what_a_learned_basis_takes_of_the_parameters():
+    parameters = load("params/controls-cpu.yaml")
+    budget = parameters.profile.budgets["grid"]
+    lanes = parameters.specs["bases-learned"].knobs["lanes"].values()
+    values = budget.blocks * budget.context * sum(knobs["rank"] for knobs in lanes)
+    behind_it_says(f"Its values are {values / budget.parameters:.0%} of the parameters")

@@ -30,8 +30,10 @@ ROOT = Path(__file__).parents[2]
         ("findings-cpu", "audit"),
         pytest.param("hybrids-cpu", "comparison", marks=pytest.mark.nightly),
         pytest.param("baseline-cpu", "comparison", marks=pytest.mark.nightly),
+        ("controls-cpu", "sizes"),
         pytest.param("gpu", "audit", marks=pytest.mark.nightly),
-        ("gpu", "lengths"),
+        ("findings-cpu", "lengths"),
+        pytest.param("gpu", "lengths", marks=pytest.mark.nightly),
     ],
 )
 def test_a_study_follows_from_what_was_measured(profile, study, tmp_path, command):

@@ -1,11 +1,12 @@
 """Numbers about time and memory against the sequence length in README.md and reports/README.md, made again from the sweeps."""
 
-from statistics import fmean
+from statistics import fmean, median
 
 import pandas
 import pytest
 
-from tests.readme.pages import REPORTS, behind_it_says, interval, readme_says, study, sweep_of
+from tests.readme.pages import CPU, REPORTS, behind_it_says, interval, readme_says, study, sweep_of
+from wavestack.artifacts import read_json
 
 
 @pytest.fixture
@@ -86,6 +87,26 @@ def test_training_steps_of_the_longest_sequence_in_four_processes():
     behind_it_says(f"{both},** where 1.6 and 3.5 were aimed at and not reached; at 16,384 {more}")
     behind_it_says(f"(heads of 32: {of_32[0]:.1f} to {of_32[-1]:.1f})")
     behind_it_says(f"{interval(one_again['transformer-heads-64'])} in the second round at 16,384")
+
+
+def test_a_training_step_taken_apart():
+    ours, theirs = (read_json(CPU / f"steps/{spec}.json") for spec in ("wavestack", "transformer-heads-64"))
+    assert (
+        (ours["length"], ours["rows"], len(ours["seconds"])) == (theirs["length"], theirs["rows"], len(theirs["seconds"])) == (16384, 1, 4)
+    )
+
+    def seconds(step: dict, *kernels: str) -> float:
+        return sum(row["milliseconds"] for row in step["kernels"] if any(kernel in row["name"] for kernel in kernels)) / 1000
+
+    whole, other = median(ours["seconds"]), median(theirs["seconds"])
+    behind_it_says(f"{whole:.1f} s, and {other:.1f} s of the transformer with heads of 64, {other / whole:.1f} times as many")
+    weights = f"Products with weights take {seconds(ours, 'aten::mm'):.1f} of these seconds, and {seconds(theirs, 'aten::mm'):.1f} of the"
+    behind_it_says(f"{weights} transformer's, whose attention takes {seconds(theirs, 'attention'):.1f}")
+    memories = seconds(ours, "aten::bmm", "aten::baddbmm", "aten::linalg_solve_triangular", "_Recall", "aten::addcmul_")
+    behind_it_says(f"Recall's and lookup's memories take {memories:.1f} s")
+    times = ours["launches"] / theirs["launches"]
+    behind_it_says(f"calling {round(ours['launches'], -3):,} operators, {times:.1f} times as many as the transformer")
+    behind_it_says(f"{1 - other / 3.5 / whole:.0%} less would be enough")
 
 
 def test_decoding_against_the_position_on_a_cpu():

@@ -349,7 +349,7 @@ def test_a_small_model_has_as_many_blocks_as_its_lanes_name():
     wide.knobs["lanes"]["fourier"] |= {"blocks": [1, 3]}
     budget = contracts._deep_enough(wide)
     assert (budget.blocks, budget.parameters) == (4, 2 * contracts.SMALL.parameters)
-    assert contracts.broken({"mine": contracts._check(wide, budget)}) == []
+    assert len(budgets.build(wide, budget, 50).blocks) == 4
 
 
 def test_rows_that_hear_one_another_are_caught_in_parallel_too(monkeypatch):

@@ -397,13 +397,14 @@ def profile(
     fingerprint: Fingerprint = "",
 ) -> None:
     """Measure a mode at one sequence length, every model in fresh processes that take turns."""
-    from wavestack.profiling.length import measure_length
+    from wavestack.profiling.length import lines, measure_length
 
     parameters = load(params, override)
     if parameters.profile.studies.lengths is None:
         raise ValueError(f"{params} has no studies.lengths; add one to measure sequence lengths")
     with _step(f"length{length}", steps.length(parameters, sweep, length), fingerprint, reports, []):
-        measure_length(parameters, sweep, length, data, reports)
+        result = measure_length(parameters, sweep, length, data, reports)
+    print(*lines(result), sep="\n")
 
 
 @app.command()

@@ -102,7 +102,8 @@ def test_one_model_that_fails_leaves_the_others(tmp_path, monkeypatch):
 def test_a_missing_gpu_is_a_status(tmp_path):
     parameters = smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, device: cuda, precision: bfloat16}]")
     result = lengths.measure_length(parameters, "training-cuda-bfloat16-tokens256", 64, tmp_path, tmp_path)
-    skipped = {"status": "skipped", "reason": "this machine has no CUDA device"}
+    again = "on one that has, `snakemake --forcerun profile` measures it"
+    skipped = {"status": "skipped", "reason": f"this machine has no CUDA device; {again}"}
     assert result["models"] == {"wavestack": skipped, "transformer": skipped}
     assert result["ratios"] == {}
 
@@ -149,6 +150,17 @@ def test_times_are_known_where_memory_is_not():
     found = lengths._summary([told], [[2.0, 1.0, 3.0]])
     assert (found["status"], found["seconds_median"], found["tokens_per_second"]) == ("ok", 2.0, 50.0)
     assert (found["peak_bytes"], found["accounted_bytes"], found["unaccounted"]) == (None, None, told["unaccounted"])
+
+
+def test_a_line_a_model():
+    ok = {"status": "ok", "seconds_median": 0.12345, "seconds_quartiles": [0.1, 0.25], "peak_bytes": 3 * 2**20}
+    models = {"ours": ok, "theirs": {**ok, "peak_bytes": None}, "mask": {"status": "out_of_memory", "reason": "killed"}}
+    result = {"mode": "training", "models": models, "ratios": {"theirs": {"than": "ours", "ratio": 1.0}}}
+    assert list(lengths.lines(result)) == [
+        "ours: 0.1235 s a call (quartiles 0.1 to 0.25), 3.0 MiB",
+        "theirs: 0.1235 s a call (quartiles 0.1 to 0.25), 1 times as long as ours",
+        "mask: out_of_memory, killed",
+    ]
 
 
 def test_ratios_are_of_pairs():

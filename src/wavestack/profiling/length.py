@@ -1,7 +1,7 @@
 """One sequence length of one sweep: all models measured in fresh processes that take turns, so that their ratios come from one job."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from wavestack.training.checkpoint import Architecture
 SAMPLES = ("spec", "length", "process", "turn", "seconds")
 SHARE = 0.85  # of the memory that is free, for one process; the rest is for the models that wait for their turn
 YARDSTICK = "(yardstick)"  # the first model at the sweep's own length, among the models; no spec has brackets in its name
-SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device"}
+SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device; on one that has, `snakemake --forcerun profile` measures it"}
 
 
 def measure_length(parameters: Parameters, name: str, length: int, data: Path, reports: Path) -> dict[str, Any]:
@@ -105,6 +105,21 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         result["yardstick"] = _yardstick(specs[0], sweep.yardstick, told, times[YARDSTICK], first)
     write_json(reports / f"length{length}.json", result)
     return result
+
+
+def lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """What `measure_length` found, a line a model."""
+    for spec, found in result["models"].items():
+        if found["status"] != "ok":
+            yield f"{spec}: {found['status']}, {found['reason']}"
+            continue
+        low, high = found["seconds_quartiles"]
+        told = [f"{spec}: {found['seconds_median']:.4g} s a call (quartiles {low:.4g} to {high:.4g})"]
+        if found["peak_bytes"] is not None and result["mode"] != "decode":  # whose calls keep the past twice
+            told.append(f"{found['peak_bytes'] / 2**20:,.1f} MiB")
+        if (ratio := result["ratios"].get(spec)) is not None:
+            told.append(f"{ratio['ratio']:.3g} times as long as {ratio['than']}")
+        yield ", ".join(told)
 
 
 def _limit() -> int | None:

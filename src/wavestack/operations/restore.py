@@ -96,9 +96,8 @@ def _locked(stages: list[str]) -> list[dict[str, Any]]:
         said = " ".join(str(error).split())
         raise ValueError(f"{lock} cannot be read ({said}); take the one of a commit: git checkout HEAD -- {lock}") from None
     if missing:
-        raise ValueError(
-            f"dvc.lock has no {', '.join(missing)}; nothing is stored of this profile; `dvc repro` makes it, if `profiles` in dvc.yaml names it"
-        )
+        makes = "`dvc repro` makes it, once `profiles` in dvc.yaml names it"
+        raise ValueError(f"dvc.lock has no {', '.join(missing)}; nothing is stored of this profile, and {makes}")
     return heavy
 
 

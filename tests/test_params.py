@@ -173,6 +173,7 @@ def test_a_profile_s_name_becomes_a_folder(tmp_path):
     [
         ("class Mine(Lane):\n    pass", None),
         ("class Mine:\n    pass", "'{module}:Mine' is no lane; derive it from wavestack.lanes.lane.Lane"),
+        ("def Mine():\n    pass", "'{module}:Mine' is no lane; derive it from wavestack.lanes.lane.Lane"),
         (
             "class Mine(Lane):\n    def __init__(self, hidden, context, *, size=8):\n        super().__init__(hidden, context)",
             "'{module}:Mine' does not say the type of its knob size; annotate it, as in `size: int`",

@@ -207,7 +207,8 @@ def _lane(name: Any, raw: Any, file: str, at: tuple, errors: list[str]) -> dict[
     else:
         entry = kind
         try:
-            if not issubclass(registry.load(entry), registry.load(LANE)):
+            found = registry.load(entry)
+            if not (isinstance(found, type) and issubclass(found, registry.load(LANE))):
                 raise ValueError(f"'{entry}' is no lane; derive it from {LANE.replace(':', '.')}")
             lane_schema(entry)
         except ValueError as error:

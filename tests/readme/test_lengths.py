@@ -247,7 +247,7 @@ def test_a_second_round_of_forward_passes_on_a_cpu():
     behind_it_says(f"{by_mark:.2f} times the transformer's by that mark in one process and {then:.2f} in another, {tensors:.2f} by tensors")
     (four,) = [row for row in first["rows"] if (row["spec"], row["length"]) == ("wavestack", 4096)]
     mark, counted = (f"{four[count] / 2**20:.0f}" for count in ("peak_bytes", "accounted_bytes"))
-    behind_it_says(f"beside {counted} of tensors, for a forward pass of four sequences of 4,096; it was {mark} then)")
+    behind_it_says(f"For a forward pass of four sequences of 4,096 the mark was {mark} MiB beside {counted} of tensors.")
 
 
 def test_prompts_and_generation_on_a_cpu():

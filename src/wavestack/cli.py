@@ -390,7 +390,6 @@ def generate(
 def profile(
     sweep: Annotated[str, typer.Argument(help="One of the lengths study's, by its name: training-cpu-float32-tokens4096.")],
     length: Annotated[int, typer.Argument(help="Sequence length; one of the sweep's.")],
-    data: Data,
     reports: Reports,
     params: Profile = QUICK,
     override: Overrides = [],
@@ -403,7 +402,7 @@ def profile(
     if parameters.profile.studies.lengths is None:
         raise ValueError(f"{params} has no studies.lengths; add one to measure sequence lengths")
     with _step(f"length{length}", steps.length(parameters, sweep, length), fingerprint, reports, []):
-        result = measure_length(parameters, sweep, length, data, reports)
+        result = measure_length(parameters, sweep, length, reports)
     print(*lines(result), sep="\n")
 
 

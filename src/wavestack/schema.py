@@ -308,7 +308,7 @@ class Audit(Strict):
     seeds: Distinct[Seed]
     training: SomeOfTraining  # as published, over the profile's
     replay: Replay = Replay()
-    tokens: Annotated[int, Field(ge=2)]  # of each document, that nats per token are of: no more than any context, so that all rungs compare
+    tokens: Annotated[int, Field(ge=2)]  # of each document, that nats per token are of where contexts differ: no more than any of them
     mends: Annotated[list[Mend], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import torch
 from wavestack.profiling import length as lengths
 from wavestack.profiling.accounting import account
 from wavestack.profiling.modes import DECODED, MAKERS, bytes_of, make
-from wavestack.profiling.process import Request
+from wavestack.profiling.process import Request, _facts
 from wavestack.profiling.worker import Worker
 from wavestack.reading import load
 from wavestack.schema import Training
@@ -47,8 +47,9 @@ def measured(tmp_path_factory):
     parameters = smoke("studies.lengths.sweeps=[{lengths: [64, 128], tokens: 256, yardstick: 64}]")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Worker, "ask", lambda self, word: asked.append((word, self)) or honest(self, word))
-        result = lengths.measure_length(parameters, SWEEP, 128, folder, folder)
-    seconds = {spec: rows.seconds.to_numpy() for spec, rows in pandas.read_csv(folder / "length128.csv").groupby("spec")}
+        result = lengths.measure_length(parameters, SWEEP, 128, folder)
+    calls = pandas.read_csv(folder / "length128.csv").groupby("spec", sort=False)
+    seconds = {spec: rows.seconds.to_numpy() for spec, rows in calls}
     return result, seconds, [worker for word, worker in asked if word == "call"]
 
 
@@ -81,7 +82,8 @@ def test_the_first_model_is_held_against_itself_at_another_length(measured):
 
 
 def test_models_take_turns(measured):
-    *_, turns = measured
+    _, seconds, turns = measured
+    assert list(seconds) == [lengths.YARDSTICK, "wavestack", "transformer"]  # the first model beside both that it is held against
     first, second, third = turns[:3]
     assert turns == list(itertools.islice(itertools.cycle([first, second, third, third, second, first]), len(turns)))
 
@@ -91,7 +93,7 @@ def test_one_model_that_fails_leaves_the_others(tmp_path, monkeypatch):
     """A mask of 32,768 squared is 4.3 GB, and lanes need none."""
     sweep = "{mode: forward, lengths: [32768], batch: 1, specs: [wavestack, transformer-masked]}"
     monkeypatch.setattr(lengths, "available_memory", lambda: 2**32)
-    result = lengths.measure_length(smoke(f"studies.lengths.sweeps=[{sweep}]"), "forward-cpu-float32-batch1", 32768, tmp_path, tmp_path)
+    result = lengths.measure_length(smoke(f"studies.lengths.sweeps=[{sweep}]"), "forward-cpu-float32-batch1", 32768, tmp_path)
     assert result["models"]["wavestack"]["status"] == "ok"
     assert result["models"]["transformer-masked"]["status"] == "out_of_memory"
     assert "can't allocate memory" in result["models"]["transformer-masked"]["reason"]
@@ -101,7 +103,7 @@ def test_one_model_that_fails_leaves_the_others(tmp_path, monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test is without")
 def test_a_missing_gpu_is_a_status(tmp_path):
     parameters = smoke("studies.lengths.sweeps=[{lengths: [64], tokens: 256, device: cuda, precision: bfloat16}]")
-    result = lengths.measure_length(parameters, "training-cuda-bfloat16-tokens256", 64, tmp_path, tmp_path)
+    result = lengths.measure_length(parameters, "training-cuda-bfloat16-tokens256", 64, tmp_path)
     again = "on one that has, `snakemake --forcerun profile` measures it"
     skipped = {"status": "skipped", "reason": f"this machine has no CUDA device; {again}"}
     assert result["models"] == {"wavestack": skipped, "transformer": skipped}
@@ -121,9 +123,9 @@ def test_a_yardstick_is_one_for_the_others_where_the_first_model_fails():
 
 def test_unknown_sweeps_and_lengths_are_refused(tmp_path):
     with pytest.raises(ValueError, match=rf"'nothing' is none of the sweeps of studies.lengths \({SWEEP}\); add it there"):
-        lengths.measure_length(smoke(), "nothing", 64, tmp_path, tmp_path)
+        lengths.measure_length(smoke(), "nothing", 64, tmp_path)
     with pytest.raises(ValueError, match=rf"65 is none of the lengths of sweep '{SWEEP}' \(64, 128\); add it there"):
-        lengths.measure_length(smoke(), SWEEP, 65, tmp_path, tmp_path)
+        lengths.measure_length(smoke(), SWEEP, 65, tmp_path)
     with pytest.raises(ValueError, match="mode: expected 'training', 'forward', 'prefill', 'decode' or 'generation', found 'dreaming'"):
         smoke("studies.lengths.sweeps=[{mode: dreaming, lengths: [64], tokens: 256}]")
     with pytest.raises(ValueError, match=r"expected either tokens \(of a batch\) or batch \(sequences\)"):
@@ -205,10 +207,11 @@ def test_every_mode_is_measured(request_of, mode):
     assert facts["parameters"] > facts["non_embedding_parameters"] > 0
     assert call["seconds"] > 0
     assert facts["call_tokens"] == 2 * (DECODED if mode == "decode" else 15)
-    assert ("flops" in facts) == (mode in ("training", "forward"))
+    assert ("flops" in facts) == (mode in ("training", "forward", "prefill"))
     assert ("state_bytes" in facts) == (mode == "decode")
     assert peak["peak_bytes"] > 0
-    assert ("attention" in account) == (mode != "generation")
+    assert account["attention"]
+    assert ("counted_flops" in account) == (mode != "generation")
 
 
 def test_an_answer_that_does_not_come_is_a_time_out(request_of):
@@ -247,7 +250,7 @@ def test_a_process_that_is_killed_is_out_of_memory(request_of):
     with Worker(request_of, 60) as worker:
         worker.process.kill()
         assert worker.ask("call") == {}
-        assert (worker.status, worker.reason) == ("out_of_memory", "killed")
+        assert (worker.status, worker.reason) == ("out_of_memory", "killed, as the system does where memory is short")
 
 
 def test_an_error_is_an_answer(request_of):
@@ -297,12 +300,21 @@ def test_an_abort_for_want_of_memory_is_out_of_memory(request_of):
 def test_what_is_counted_is_what_is_declared(request, budget):
     """The counter sees every product of the forward pass; the formulas leave out the masked half of attention."""
     for spec in ("transformer", "wavestack"):
-        model = Architecture(request.getfixturevalue(spec), budget, 50).build()
+        architecture = Architecture(request.getfixturevalue(spec), budget, 50)
+        model = architecture.build()
         tokens = torch.randint(50, (3, 33))
         found = account(make("forward", model, tokens, "float32", False).run, lambda: None)
         masked = 3 * 2 * 2 * (32 * 31 // 2) * budget.hidden * budget.blocks if spec == "transformer" else 0
         assert found.flops == pytest.approx(3 * model.flops(32) + masked, rel=0.02 if spec == "transformer" else 0.2)
         assert bool(found.attention) == (spec == "transformer")
+        read = account(make("prefill", model, tokens, "float32", False).run, lambda: None)
+        declared = _facts(
+            Request(architecture.to_json(), "prefill", 32, 3, threads=1, device="cpu"),
+            model,
+            make("prefill", model, tokens, "float32", False),
+        )
+        assert found.flops - read.flops == 3 * 31 * 2 * 50 * budget.hidden  # logits of the last token alone
+        assert 3 * model.flops(32) - declared["flops"] == found.flops - read.flops
 
 
 def test_each_decoding_starts_from_the_same_past(transformer, budget):

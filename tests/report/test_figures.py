@@ -34,6 +34,11 @@ def draw_curves(path: Path) -> str:
     return curves.figure(path, "pydocs", lines, LOOKS)
 
 
+def draw_gaps(path: Path) -> str:
+    lines = [Curve(spec, seed, [0, 100, 200], [7.6, 5.0 + seed, 4.5 - 0.1 * seed], False) for spec in LOOKS for seed in (0, 1, 2)]
+    return curves.gap_figure(path, "pydocs", lines, LOOKS)
+
+
 def draw_ablation(path: Path) -> str:
     found = [run_row(Run("pydocs", "wavestack", "tiny", variant, 0), variant == "lanes=fourier") for variant in LANES]
     reference = {"transformer": (4.2, LOOKS["transformer"])}
@@ -72,7 +77,7 @@ def draw_slices(path: Path) -> str:
     return slices.figure(path, "pydocs", "tokens back", found, LOOKS)
 
 
-DRAWN = (draw_comparison, draw_curves, draw_ablation, draw_lengths, draw_worths, draw_audit, draw_tuning, draw_slices)
+DRAWN = (draw_comparison, draw_curves, draw_gaps, draw_ablation, draw_lengths, draw_worths, draw_audit, draw_tuning, draw_slices)
 
 
 @pytest.mark.parametrize("draw", DRAWN)
@@ -123,6 +128,21 @@ def test_every_rung_is_a_row_and_a_lost_one_a_cross(tmp_path):
     whole = audit.figure(tmp_path / "b.svg", "pydocs", "nats", "nats", found, ["a", "b"])
     lost = audit.figure(tmp_path / "c.svg", "pydocs", "nats", "nats", [found[0], rung("cumulative", None)], ["a", "b"])
     assert whole.count("<use ") > lost.count("<use ")
+
+
+def test_gaps_are_of_pairs_of_a_seed(tmp_path):
+    """Ours is 0.5 behind at 100 tokens and 0.25 ahead at 200; a seed of one model alone, or that diverged, is left out."""
+    ours = [Curve("wavestack", seed, [0, 100, 200], [7.0, 5.5 + seed, 4.0], False) for seed in (0, 1, 2, 3)]
+    theirs = [Curve("transformer", seed, [0, 100, 200, 300], [7.5, 5.0 + seed, 4.25, 4.0], seed == 2) for seed in (0, 1, 2)]
+    gaps = curves.gaps_by_seed([*ours, *theirs], "wavestack", "transformer")
+    assert [gap.to_dict() for gap in gaps] == 2 * [{100: 0.5, 200: -0.25}]
+    wide = [curve if curve.seed else Curve(curve.spec, 0, curve.tokens, [nats - 1 for nats in curve.nats], False) for curve in ours]
+    drawn = [curves.gap_figure(tmp_path / "a.svg", "pydocs", [*ours, *theirs[:2]], LOOKS)]
+    drawn.append(
+        curves.gap_figure(tmp_path / "b.svg", "pydocs", [*wide, *theirs, Curve("transformer", 3, [0, 100, 200], [7, 5, 4], False)], LOOKS)
+    )
+    assert ["FillBetweenPolyCollection" in text for text in drawn] == [False, True]  # from three pairs on there is a band
+    assert "wavestack − transformer" in drawn[0]
 
 
 def test_tuning_begins_where_a_loss_is_sure(tmp_path):

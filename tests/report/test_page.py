@@ -91,7 +91,7 @@ def test_page_and_figures_are_the_same_bytes_again(results):
     drawn = {path.name: path.read_bytes() for path in (reports / "figures").iterdir()}
     assert written(parameters, reports) == before
     assert {path.name: path.read_bytes() for path in (reports / "figures").iterdir()} == drawn
-    of_corpora = ("comparison", "curves", "slices-seen", "slices-count", "slices-back")
+    of_corpora = ("comparison", "curves", "gaps", "slices-seen", "slices-count", "slices-back")
     expected = {f"{figure}-{corpus}.svg" for figure in of_corpora for corpus in ("pydocs", "pycode")}
     assert set(drawn) == expected | {
         "ablation-pydocs.svg",

@@ -1,5 +1,7 @@
 """The cells of the tables are the numbers of the files, at the stated precision, and nothing is left out."""
 
+import math
+
 import pytest
 from synthetic import benchmark_row, finding, length_row, run_row, swept, worth
 
@@ -173,7 +175,7 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
         "nats_low": None, "nats_high": None, "change_gap": 0.25, "change_low": 0.125, "change_high": 0.375, "reason": None,
     }  # fmt: skip
     lost = dict.fromkeys(row) | {"corpus": "x", "kind": "alone", "mended": "scale", "ours": "a", "theirs": "b", "reason": "nan"}
-    table = audit.table({"rows": [row, row | {"mended": "padding"}, lost, row | {"corpus": "y"}]}, "x")
+    table = audit.table([row, row | {"mended": "padding"}, lost])
     assert [row.cells[0] for row in table.rows] == ["as published", "+ padding", "scale alone"]
     assert table.rows[0].cells[3:7] == ("+0.2500 (+0.125 to +0.375)", "+0.5000", "3.0000", "2.5000")
     assert table.rows[0].cells[7:12] == ("−0.3190 (−0.330 to −0.308)", "0.7290", "1.0480", "–", "–")
@@ -181,6 +183,26 @@ def test_the_audit_s_rungs_with_their_gaps_and_what_failed():
     assert len(table.rows[0].cells) == len(table.columns)
     assert table.rows[2].kind == "failed"
     assert table.notes == ("scale alone: nan",)
+
+    # two seeds of one transformer, and one of another that has no end
+    sizes = {"parameters": 311_000, "non_embedding_parameters": 180_000}
+    compared = {
+        "rows": [{"corpus": "x", "spec": spec, "seed": 0, **sizes} for spec in "acd"],
+        "means": [{"corpus": "x", "spec": spec, "nats_per_token": nats} for spec, nats in (("a", 2.75), ("c", 3.0), ("d", None))],
+        "differences": [
+            {"corpus": "x", "spec": "a", "against": "c", "nats": [-0.25, -0.25], "low_percent": 100 * math.expm1(-0.5),
+             "high_percent": 100 * math.expm1(0.125), "reason": None},
+            {"corpus": "x", "spec": "a", "against": "d", "nats": [-0.25, None], "reason": "d diverged"},
+            {"corpus": "x", "spec": "c", "against": "d", "nats": [0.0, None], "reason": "d diverged"},
+            {"corpus": "y", "spec": "a", "against": "c", "nats": [0.0, 0.0], "reason": None},
+        ],
+    }  # fmt: skip
+    ends = audit.table(audit.at_the_end(compared, "x", row, tuned=True))
+    assert [end.cells[:3] for end in ends.rows] == [("tuned alike, against c", "a", "c"), ("tuned alike, against d", "a", "d")]
+    assert ends.rows[0].cells[3:7] == ("–", "−0.2500 (−0.500 to +0.125)", "2.7500", "3.0000")
+    assert ends.rows[0].cells[12:] == ("311,000", "311,000", "180,000", "180,000")
+    assert ends.rows[1].kind == "failed"
+    assert ends.notes == ("tuned alike, against d: d diverged",)
 
 
 def test_lengths_show_failed_and_missing_measurements():

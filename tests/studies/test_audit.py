@@ -113,9 +113,31 @@ def test_runs_that_were_scored_on_other_rows_are_not_compared(tmp_path):
         replayed(tmp_path, run, 3.0, 0.1)
     other = tmp_path / "measures" / str(parameters.audit_runs()[-1]) / "rows.parquet"
     rows = pandas.read_parquet(other)
-    rows.assign(compared_tokens=7).to_parquet(other)
+    rows.assign(text_tokens=9, compared_tokens=7).to_parquet(other)
     with pytest.raises(ValueError, match=r"was scored on 3 rows of 24 tokens and pydocs/.*/seed2 on 3 rows of 21 tokens"):
         write_audit(parameters, tmp_path, tmp_path)
+
+
+def test_whole_rows_are_compared_where_all_hold_the_same_text(tmp_path):
+    """Ours has 3 nats a token of the 8 that are compared, and of all 10 tokens 0.1 more; theirs has 3 of both."""
+    parameters = load("params/smoke.yaml", [AUDIT])
+    for run in parameters.audit_runs():
+        replayed(tmp_path, run, 3.0, 0.1)
+        if run.spec == "reference":
+            path = tmp_path / "measures" / str(run) / "rows.parquet"
+            rows = pandas.read_parquet(path)
+            rows.assign(text_nats=rows["text_nats"] + 1.0).to_parquet(path)
+    whole = write_audit(parameters, tmp_path, tmp_path)
+    assert whole["text"] == {"pydocs": {"tokens": 30, "whole_rows": True}}
+    assert whole["rows"][0]["nats_gap"] == pytest.approx(0.1)
+    for run in parameters.audit_runs():  # a longer context holds more of the text
+        path = tmp_path / "measures" / str(run) / "rows.parquet"
+        rows = pandas.read_parquet(path)
+        if run.spec == "transformer":
+            rows.assign(text_tokens=rows["text_tokens"] + 5).to_parquet(path)
+    starts = write_audit(parameters, tmp_path, tmp_path)
+    assert starts["text"] == {"pydocs": {"tokens": 24, "whole_rows": False}}
+    assert starts["rows"][0]["nats_gap"] == pytest.approx(0)
 
 
 def test_a_fault_that_the_audit_does_not_know_is_refused():

@@ -32,7 +32,14 @@ def on_corpora(*names, comparison="", **studies):
     return load(SMOKE, [*overrides, *(f"studies.{name}={value}" for name, value in studies.items())])
 
 
-CALIBRATION = "studies.calibration={corpus: pydocs, spec: transformer, budget: tiny, at_most: 6.0}"
+def against_one():
+    """Parameters of a comparison of wavestack with one transformer, on WikiText-2."""
+    comparison = "studies.comparison={corpora: [wikitext-2], specs: [wavestack, transformer], budget: tiny, seeds: [0, 1, 2]}"
+    return load(SMOKE, ["corpora.wikitext-2={}", comparison])
+
+
+KNOWN = "{corpus: pydocs, spec: transformer, budget: tiny, at_most: 6.0}"
+CALIBRATION = f"studies.calibration={KNOWN}"
 
 
 def calibrated(reports, passed=True, lanes="null"):
@@ -77,14 +84,24 @@ def test_tinystories_is_decided_by_the_transformer_that_is_harder_to_beat(tmp_pa
 
 @pytest.mark.parametrize(("low", "high", "verdict"), [(2.0, 9.0, "supported"), (10.5, 12.0, "refuted"), (9.0, 11.0, "undecided")])
 def test_wikitext_may_be_worse_by_ten_percent(tmp_path, low, high, verdict):
-    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", (low + high) / 2, low, high))
+    both = ("transformer", "transformer-convolution")
+    compare(tmp_path, *(("wikitext-2", "wavestack", theirs, (low + high) / 2, low, high) for theirs in both))
     assert found(on_corpora("wikitext-2"), tmp_path)["wikitext2-within-10-percent"]["verdict"] == verdict
 
 
 def test_what_the_comparison_leaves_undecided_stays_so(tmp_path):
-    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, None, None))
+    both = ("transformer", "transformer-convolution")
+    compare(tmp_path, *(("wikitext-2", "wavestack", theirs, -5.0, None, None) for theirs in both))
     finding = found(on_corpora("wikitext-2"), tmp_path)["wikitext2-within-10-percent"]
-    assert (finding["verdict"], finding["reason"]) == ("undecided", "1 seed gives a point, no interval")
+    assert (finding["verdict"], finding["reason"]) == ("undecided", "1 seed gives a point, no interval (in 2 of 2)")
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(2.0, 9.0, "undecided"), (10.5, 12.0, "refuted")])
+def test_a_transformer_that_is_not_compared_yet_keeps_a_claim_from_being_supported(tmp_path, low, high, verdict):
+    compare(tmp_path, ("wikitext-2", "wavestack", "transformer", (low + high) / 2, low, high))
+    finding = found(on_corpora("wikitext-2"), tmp_path)["wikitext2-within-10-percent"]
+    assert finding["verdict"] == verdict
+    assert (finding["evidence"][1]["reason"], finding["evidence"][1]["decides"]) == ("not measured yet", True)
 
 
 def test_a_difference_seen_from_the_other_side():
@@ -130,7 +147,8 @@ BASES = {
 def test_explicit_mathematics_has_to_be_better_than_every_other_basis_everywhere(tmp_path, lows, in_family, verdict):
     """An interval is one percent wide alone, and wider in the family. Of other lanes, which say nothing of bases, there is no evidence."""
     parameters = load(SMOKE, [f"studies.sizes={json.dumps(BASES)}"])
-    places = list(product(("bases-learned", "bases-mean"), (10_240, 20_480)))
+    places = list(product(("bases-random", "bases-learned", "bases-mean"), (10_240, 20_480)))
+    lows = (-4.0, -4.0, *lows)
     entries = [
         {"corpus": "pydocs", "spec": "bases", "against": against, "budget": "tiny", "tokens": tokens, "perplexity_percent": low + 0.5,
          "low_percent": low - 9, "high_percent": low + 9, "low_percent_alone": low, "high_percent_alone": low + 1, "verdict": in_family,
@@ -141,6 +159,12 @@ def test_explicit_mathematics_has_to_be_better_than_every_other_basis_everywhere
     finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
     assert finding["verdict"] == verdict
     assert [evidence["low"] for evidence in finding["evidence"]] == list(lows)
+    write_json(tmp_path / "studies" / "sizes.json", {"equal_size": entries[1:]})
+    finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
+    assert finding["verdict"] == ("refuted" if verdict == "refuted" else "undecided")
+    lacking = finding["evidence"][-1]
+    assert lacking["protocol"] == "pydocs: bases against bases-random, tiny, 10,240 training tokens"
+    assert (lacking["reason"], lacking["decides"]) == ("not measured yet", True)
 
 
 @pytest.mark.parametrize("only", ["bases-random", "bases-learned"])
@@ -150,7 +174,7 @@ def test_it_takes_random_and_learned_bases(tmp_path, only):
     write_json(tmp_path / "studies" / "sizes.json", {"equal_size": [entry]})
     parameters = load(SMOKE, [f"studies.sizes={json.dumps(BASES | {'specs': ['bases', only]})}"])
     finding = found(parameters, tmp_path)["explicit-is-more-efficient"]
-    assert [(each["verdict"], each["decides"]) for each in finding["evidence"]] == [("supported", False)]
+    assert [(each["verdict"], each["decides"]) for each in finding["evidence"]] == [("supported", False), ("undecided", False)]
     assert finding["verdict"] == "undecided"
 
 
@@ -179,7 +203,11 @@ def test_the_audit_stands_beside_what_decides(tmp_path):
     }
     rows = [{**rung, "mended": "as published"}, {**rung, "mended": "scale"}, {**rung, "kind": "alone", "mended": "scale"}]
     write_json(tmp_path / "studies" / "audit.json", {"rows": rows, "seeds": [0, 1, 2]})
-    finding = found(on_corpora("tinystories-excerpt", audit=AUDITED), tmp_path)["tinystories-beats-transformer"]
+    parameters = on_corpora("tinystories-excerpt", audit=AUDITED, calibration=KNOWN)
+    doubted = found(parameters, tmp_path)["tinystories-beats-transformer"]["evidence"][0]
+    assert (doubted["verdict"], doubted["reason"]) == ("undecided", "the calibration has not run")
+    calibrated(tmp_path)
+    finding = found(parameters, tmp_path)["tinystories-beats-transformer"]
     published, mended = finding["evidence"]
     assert published["value"] == pytest.approx(-100 * 0.319 / 1.048)
     assert published["protocol"].endswith("under the published protocol, 42,339,715 against 23,840,320 parameters")
@@ -196,7 +224,9 @@ def test_of_the_audit_the_rungs_are_told_that_turn_the_verdict(tmp_path):
     gaps = {"as published": -0.5, "unit": -0.5, "baseline": 0.2, "optimiser": 0.1, "lanes": -0.2, "last": -0.1}
     rows = [{**rung, "mended": name, **{f"nats_{which}": gap for which in ("gap", "low", "high")}} for name, gap in gaps.items()]
     write_json(tmp_path / "studies" / "audit.json", {"rows": rows, "seeds": [0, 1, 2]})
-    evidence = found(on_corpora("tinystories-excerpt", audit=AUDITED), tmp_path)["tinystories-beats-transformer"]["evidence"]
+    calibrated(tmp_path)
+    parameters = on_corpora("tinystories-excerpt", audit=AUDITED, calibration=KNOWN)
+    evidence = found(parameters, tmp_path)["tinystories-beats-transformer"]["evidence"]
     places = [(2, "baseline", "refuted"), (4, "lanes", "supported"), (5, "last", "supported")]
     assert [each["verdict"] for each in evidence] == ["supported", *(verdict for *_, verdict in places)]
     for each, (place, name, _) in zip(evidence[1:], places, strict=True):
@@ -263,6 +293,25 @@ def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
     assert evidence["value"] == pytest.approx(ours, abs=0.01)
     assert evidence["low"] < evidence["value"] < evidence["high"]
     assert f"256 to 4,096 tokens; transformer has {theirs:.1f}" in evidence["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("marks", "tensors", "verdict"),
+    [(1.0, 1.0, "supported"), (0.9, 1.0, "supported"), (1.0, 1.2, "undecided"), (1.2, 1.2, "refuted")],
+)
+def test_memory_is_to_grow_linearly_as_well_however_it_is_counted(tmp_path, marks, tensors, verdict):
+    """Nor is it said twice, of a sweep that has two baselines."""
+    lengths(tmp_path, wavestack=1.0, transformer=1.5, **{"transformer-heads-64": 1.5})
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    for row in content["sweeps"][0]["rows"]:
+        row |= {"peak_bytes": round(1e6 * row["length"] ** marks), "accounted_bytes": round(1e6 * row["length"] ** tensors)}
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
+    (memory,) = [evidence for evidence in finding["evidence"] if evidence["measure"] == "exponent of memory"]
+    assert (memory["value"], memory["verdict"], memory["decides"]) == (pytest.approx(marks, abs=1e-3), verdict, True)
+    assert memory["high"] == pytest.approx(max(marks, tensors), abs=1e-3)
+    assert "256 to 4,096 tokens" in memory["protocol"]
+    assert finding["verdict"] == verdict
 
 
 def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
@@ -560,7 +609,7 @@ def test_a_tuned_comparison_says_so(tmp_path):
 
 
 def test_the_test_split_decides_where_it_was_opened_to_the_models_of_today(tmp_path):
-    parameters = on_corpora("wikitext-2")
+    parameters = against_one()
     compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, -6.0, -4.0))
     validated = read_json(tmp_path / "studies" / "comparison.json")
     (entry,) = validated["differences"]
@@ -583,7 +632,7 @@ def test_the_test_split_decides_where_it_was_opened_to_the_models_of_today(tmp_p
 
 def test_the_text_and_the_json_say_the_same(tmp_path):
     compare(tmp_path, ("wikitext-2", "wavestack", "transformer", -5.0, -6.0, -4.0))
-    write_findings(on_corpora("wikitext-2"), tmp_path)
+    write_findings(against_one(), tmp_path)
     text, content = (tmp_path / "findings.md").read_text(), read_json(tmp_path / "findings.json")
     assert text.startswith("# Findings of `smoke`\n")
     assert text.count("\n## ") == len(content["findings"]) == len(CLAIMS)

@@ -61,7 +61,6 @@ MEASURES = [  # heavy ones
     *expand("{data}/measures/{run}/documents.parquet", data=DATA, run=PARAMETERS.scored_runs()),
     *expand("{data}/measures/{run}/rows.parquet", data=DATA, run=PARAMETERS.audit_runs()),
     *expand("{data}/measures/{run}/knockouts.parquet", data=DATA, run=PARAMETERS.complementarity_runs()),
-    *expand("{data}/{point}.csv", data=DATA, point=PARAMETERS.lengths_points()),
 ]
 
 

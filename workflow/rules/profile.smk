@@ -5,7 +5,7 @@ rule profile:
     input:
         expand("{data}/contract/{model}.passed", data=DATA, model=LENGTHS_MODELS),
     output:
-        samples=f"{DATA}/profile/{{sweep}}/length{{length}}.csv",
+        calls=f"{REPORTS}/profile/{{sweep}}/length{{length}}.csv",
         medians=f"{REPORTS}/profile/{{sweep}}/length{{length}}.json",
     log:
         f"{LOGS}/profile/{{sweep}}/length{{length}}.log",
@@ -18,12 +18,11 @@ rule profile:
         gpu=lambda w: int("-cuda-" in w.sweep),
     params:
         profile=PROFILE,
-        data=subpath(output.samples, parent=True),
         reports=subpath(output.medians, parent=True),
         settings=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).settings,
         fingerprint=lambda w: steps.length(PARAMETERS, w.sweep, int(w.length)).fingerprint,
     message:
         "time and memory at length {wildcards.length}: {wildcards.sweep}"
     shell:
-        "wavestack profile {wildcards.sweep} {wildcards.length} --data {params.data} --reports {params.reports}"
+        "wavestack profile {wildcards.sweep} {wildcards.length} --reports {params.reports}"
         " --params {params.profile:q} --fingerprint {params.fingerprint} > {log} 2>&1"

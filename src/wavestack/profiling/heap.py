@@ -1,5 +1,7 @@
 """The heap of a process that takes turns with others: given back while they have theirs, and there again before its own.
 
+And of one whose memory is looked at, which has no heap for its large tensors.
+
 A training keeps the memory that it frees, and pays for its pages once. Where each call found them gone, it would spend a tenth of its time
 on having them made again, which says nothing of the model.
 """
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import torch
 
-from wavestack.allocation import TRIM_THRESHOLD, give_back
+from wavestack.allocation import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, give_back, set_options
 
+MAPPED_AT_MOST = 2**16  # blocks, by default
+PAGE_OF_ITS_OWN = 2**16  # bytes, from which on a tensor is worth pages of its own
 NEVER = -1
 BLOCK = 2**20  # bytes, at least, so that there are few
 POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of madvise(2): make the pages of a range, as a write to each would; since Linux 5.14
@@ -40,6 +44,15 @@ class Heap:
         start, end = _range()
         if end > start:  # what an older kernel refuses is paid for by the call
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), POPULATE_WRITE)
+
+
+def free_at_once() -> bool:
+    """A large tensor has pages of its own, which go back to the system with it, so that no hole between tensors is counted.
+
+    Returns:
+        Whether the C library was told so, which only glibc can be.
+    """
+    return set_options((MMAP_MAX, MAPPED_AT_MOST), (MMAP_THRESHOLD, PAGE_OF_ITS_OWN))
 
 
 def _range() -> tuple[int, int]:

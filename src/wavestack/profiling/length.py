@@ -27,7 +27,7 @@ YARDSTICK = "(yardstick)"  # the first model at the sweep's own length, among th
 SKIPPED = {"status": "skipped", "reason": "this machine has no CUDA device; on one that has, `snakemake --forcerun profile` measures it"}
 
 
-def measure_length(parameters: Parameters, name: str, length: int, data: Path, reports: Path) -> dict[str, Any]:
+def measure_length(parameters: Parameters, name: str, length: int, reports: Path) -> dict[str, Any]:
     """Measure every model of a sweep at one length.
 
     A measurement that fails is a result, too, with its reason: out_of_memory, timeout, refused (by the model), failed, or skipped (for
@@ -35,9 +35,9 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
 
     Args:
         name: of the sweep.
-        data: gets `length<length>.csv`, every timed call.
         reports: gets `length<length>.json`: medians; ratios of times from calls of one turn, to the first model's, and of the first
-            model to itself at the sweep's yardstick; and how many cores other work took meanwhile.
+            model to itself at the sweep's yardstick; and how many cores other work took meanwhile. And `length<length>.csv`, every timed
+            call, those of models that failed later, too.
 
     Raises:
         ValueError: there is no such sweep, or it has no such length.
@@ -65,9 +65,9 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         )
 
     specs = sweep.specs or study.specs
-    requests = {spec: request(spec, length) for spec in specs}
-    if sweep.yardstick is not None:
-        requests[YARDSTICK] = request(specs[0], sweep.yardstick)
+    # beside the first model, which is held against it, and which all others are held against
+    requests = {} if sweep.yardstick is None else {YARDSTICK: request(specs[0], sweep.yardstick)}
+    requests |= {spec: request(spec, length) for spec in specs}
     meanwhile = OtherWork()
     there = sweep.device == "cpu" or torch.cuda.is_available()
     before = matrix_peak_alone(sweep.device, sweep.precision, study.threads, study.timeout) if there else None
@@ -82,7 +82,7 @@ def measure_length(parameters: Parameters, name: str, length: int, data: Path, r
         for process, calls in enumerate(by_process)
         for turn, seconds in enumerate(calls)
     ]
-    write_csv(data / f"length{length}.csv", samples, SAMPLES)
+    write_csv(reports / f"length{length}.csv", samples, SAMPLES)
     result = {
         "sweep": name,
         "mode": sweep.mode,

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wavestack.allocation import free_at_once, give_back, keep_freed_memory
+from wavestack.allocation import give_back, keep_freed_memory
 from wavestack.device import round_products
 from wavestack.models.language_model import LanguageModel
 from wavestack.profiling.accounting import account
-from wavestack.profiling.heap import Heap
+from wavestack.profiling.heap import Heap, free_at_once
 from wavestack.profiling.modes import Call, bytes_of, dropout_of, make
 from wavestack.provenance import peak_memory
 from wavestack.schema import Mode, Training
@@ -82,7 +82,12 @@ def serve(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
     _load_libraries(model, tokens)
     loaded = _restart_peak(request.device)
     call = make(request.mode, model, tokens, request.precision, request.compile)
-    words = _times(call, request.device) if request.purpose == "time" else _memory(call, request, loaded)
+    if request.purpose == "time":
+        words = _times(call, request.device)
+    else:
+        # the trace of a generation, of thousands of tokens one by one, would take gigabytes: what attends is seen on a short one
+        traced = call if request.mode != "generation" else make(request.mode, model, tokens[:, :FEW], request.precision, compile=False)
+        words = _memory(call, traced, request, loaded)
     answer({"status": "ok", **_facts(request, model, call)})
     for word in map(str.strip, sys.stdin):
         assert word in words, word
@@ -115,13 +120,13 @@ def _times(call: Call, device: str) -> Words:
     return {"call": timed}
 
 
-def _memory(call: Call, request: Request, loaded: int) -> Words:
+def _memory(call: Call, traced: Call, request: Request, loaded: int) -> Words:
     """After a call that made what later ones find, an optimiser's state say. The peak is what is taken above the loaded model."""
     call.ready()
     call.run()
     return {
         "peak": lambda: {"peak_bytes": _peak_of(call, request.device) - loaded},
-        "account": lambda: _account(request, call),
+        "account": lambda: _account(request, traced),
     }
 
 
@@ -132,19 +137,22 @@ def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]
     found["call_tokens"] = request.batch * call.tokens
     if call.state is not None:
         found["state_bytes"] = bytes_of(call.state) // request.batch
-    if request.mode in ("training", "forward"):
+    if request.mode in ("training", "forward", "prefill"):
         passes = 3 if request.mode == "training" else 1  # a backward pass has two products for each one of the forward pass
+        architecture = Architecture.from_json(request.architecture)
+        unread = request.length - 1 if request.mode == "prefill" else 0  # tokens that get no logits
         with suppress(NotImplementedError):  # a lane of somebody's own need not say
-            found["flops"] = passes * request.batch * model.flops(request.length)
+            of_a_sequence = model.flops(request.length) - 2 * architecture.vocabulary * architecture.budget.hidden * unread
+            found["flops"] = passes * request.batch * of_a_sequence
     return found
 
 
 def _account(request: Request, call: Call) -> dict[str, Any]:
     """What PyTorch itself sees of a call: a second witness."""
-    if request.mode == "generation":  # whose trace, of thousands of tokens one by one, would take gigabytes
-        return {}
     held = bytes_of(call.held())
     seen = account(call.run, call.ready)
+    if request.mode == "generation":  # a short one, of which neither FLOPs nor tensors say anything of the long one
+        return {"attention": seen.attention}
     found: dict[str, Any] = {"counted_flops": seen.flops, "attention": seen.attention}
     if request.device == "cpu":  # elsewhere the peak is the allocator's own
         found["accounted_bytes"] = held + seen.allocated

@@ -67,7 +67,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             if self.process.wait() == KILLED:
-                return self._failed("out_of_memory", "killed")
+                return self._failed("out_of_memory", "killed, as the system does where memory is short")
             self.said.seek(0)
             said = self.said.read().strip()
             last = (said.splitlines() or [f"exit status {self.process.returncode}"])[-1].strip()

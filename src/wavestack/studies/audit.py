@@ -1,8 +1,9 @@
 """The audit: the published comparison replayed, and its faults mended, one after another and each alone.
 
 A rung is told in two units: as it was published (a weighted cross-entropy of a few batches, padding among it, at first), and in nats a
-token of the text that starts each validation document. The second one means the same on every rung, so that in it a rung is held against
-the one that it mends: what a change does to the gap. Another order of changes might share it out in another way.
+token of the text of all validation rows, or, where contexts differ, of what starts each. The second one means the same on every rung, so
+that in it a rung is held against the one that it mends: what a change does to the gap. Another order of changes might share it out in
+another way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,12 +46,13 @@ def write_audit(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
     assert audit is not None
     rungs = parameters.rungs()
     mended = [None, *(rungs[place - 1] if rung.kind == "cumulative" else rungs[0] for place, rung in enumerate(rungs[1:], 1))]
-    rows = []
+    rows, text = [], {}
     for corpus in audit.corpora:
         scored = {run: _Scored(run, data, reports) for run in parameters.audit_runs() if run.corpus == corpus}
-        _check_rows(scored)
+        whole = _check_rows(scored)
+        text[corpus] = {"tokens": int(next(iter(scored.values())).tokens.sum()), "whole_rows": whole}
         rows += [_row(rung, before, corpus, audit.seeds, scored) for rung, before in zip(rungs, mended, strict=True)]
-    result = {"seeds": list(audit.seeds), "rows": rows}
+    result = {"seeds": list(audit.seeds), "text": text, "rows": rows}
     write_json(reports / "studies" / "audit.json", result)
     write_csv(reports / "studies" / "audit.csv", rows, COLUMNS)
     return result
@@ -66,21 +68,31 @@ class _Scored:
         self.valid, self.held_out = (rows[rows["split"] == split] for split in ("valid", "held out"))
         bad = next((found for found in (training, self.summary) if found["status"] != "ok"), None)
         self.failed = None if bad is None else f"{run} {bad['status']}: {bad['reason']}"
+        self.of = "compared"  # what is compared with other runs, of each validation row; or its whole "text"
 
     @property
     def tokens(self) -> numpy.ndarray:
-        """Of each validation row, those that models of several contexts are compared on."""
-        return self.valid["compared_tokens"].to_numpy()
+        return self.valid[f"{self.of}_tokens"].to_numpy()
+
+    @property
+    def nats(self) -> numpy.ndarray:
+        return self.valid[f"{self.of}_nats"].to_numpy()
 
 
-def _check_rows(scored: Mapping[Run, _Scored]) -> None:
+def _check_rows(scored: Mapping[Run, _Scored]) -> bool:
+    """Whether whole rows are compared: where every run's hold the same text, as those of equal contexts do."""
     first, *others = scored.items()
+    if all(numpy.array_equal(found.valid["text_tokens"], first[1].valid["text_tokens"]) for _, found in others):
+        for found in scored.values():
+            found.of = "text"
+        return True
     for run, found in others:
         if not numpy.array_equal(found.tokens, first[1].tokens):
             counts = [f"{len(each.tokens):,} rows of {each.tokens.sum():,} tokens" for each in (first[1], found)]
             raise ValueError(
                 f"{first[0]} was scored on {counts[0]} and {run} on {counts[1]}; runs of unequal tokenizers or contexts are not compared"
             )
+    return False
 
 
 def _row(rung: Rung, before: Rung | None, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _Scored]) -> dict[str, Any]:
@@ -102,7 +114,7 @@ def _row(rung: Rung, before: Rung | None, corpus: str, seeds: Sequence[int], sco
     if all(len(run.held_out) for run in (*ours, *theirs)):
         held_out = [fmean(published_loss(run.held_out, rung.replay) for run in side) for side in (ours, theirs)]
         row |= dict(zip(("held_out_ours", "held_out_theirs"), held_out, strict=True))
-    nats = [fmean(float(run.valid["compared_nats"].sum()) for run in side) / int(ours[0].tokens.sum()) for side in (ours, theirs)]
+    nats = [fmean(float(run.nats.sum()) for run in side) / int(ours[0].tokens.sum()) for side in (ours, theirs)]
     row |= dict(zip(("nats_ours", "nats_theirs"), nats, strict=True))
     gaps = _gaps(ours, theirs)
     row |= _told("nats", _difference(gaps, ours[0].tokens))
@@ -119,7 +131,7 @@ def _sides(rung: Rung, corpus: str, seeds: Sequence[int], scored: Mapping[Run, _
 
 def _gaps(ours: Sequence[_Scored], theirs: Sequence[_Scored]) -> numpy.ndarray:
     """Nats of each validation row under our model beyond theirs: seeds x rows."""
-    first, second = (numpy.stack([run.valid["compared_nats"].to_numpy() for run in side]) for side in (ours, theirs))
+    first, second = (numpy.stack([run.nats for run in side]) for side in (ours, theirs))
     return numpy.asarray(first - second)
 
 

@@ -12,6 +12,7 @@ from wavestack import steps
 from wavestack.artifacts import read_json
 from wavestack.params import Parameters
 from wavestack.statistics import percent
+from wavestack.studies.calibration import uncalibrated
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -99,6 +100,11 @@ def judged(low: float | None, high: float | None, limit: float, missing: str | N
     return ("refuted", None) if low > limit else ("undecided", f"the interval holds {limit:g}")
 
 
+def not_measured(what: str, measure: str, file: str, decides: bool) -> Evidence:
+    """What a profile asks for and a file lacks. A part of what decides may refute a claim; it takes all of it to support it."""
+    return Evidence(what, measure, None, None, None, "undecided", "not measured yet", file, decides)
+
+
 def difference(content: Mapping[str, Any], corpus: str, ours: str, theirs: str) -> dict[str, Any] | None:
     """The comparison's entry for two specs, as ours against theirs, whichever of them it names first; None where it has none.
 
@@ -129,14 +135,18 @@ def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, l
     found = []
     for corpus in corpora:
         for content, split, file in ((tested, "test", "studies/test.json"), (validated, "validation", "studies/comparison.json")):
-            entry = difference(content, corpus, ours, theirs) if content else None
+            if content is None:
+                continue
+            last = content is tested or tested is None
+            entry = difference(content, corpus, ours, theirs)
             if entry is None:
+                what = f"{corpus}: {ours} against {theirs}, {split} split"
+                found.append(not_measured(what, "% of perplexity", file, decides and last))
                 continue
             missing = entry["reason"] if entry["verdict"] == "undecided" else None
             verdict, reason = judged(entry.get("low_percent"), entry.get("high_percent"), limit, missing)
             protocol = f"{corpus}: {ours} against {theirs}, equal parameters and tokens, {trained}, whole {split} split"
             values = (entry["perplexity_percent"], entry.get("low_percent"), entry.get("high_percent"))
-            last = content is tested or tested is None
             found.append(Evidence(protocol, "% of perplexity", *values, verdict, reason, file, decides and last))
     return found
 
@@ -146,23 +156,23 @@ def audited(results: Results, corpora: Iterable[str], limit: float) -> list[Evid
 
     None decides: on the first rung models of unequal size are compared, and on the others intervals hold one by one.
     """
-    content = results.study("audit")
+    content, uncertain = results.study("audit"), uncalibrated(results.parameters, results.reports)
     found = []
     for corpus in corpora:
         ladder = [row for row in content["rows"] if (row["corpus"], row["kind"]) == (corpus, "cumulative")] if content else []
-        rungs = [_rung(row, place, corpus, limit) for place, row in enumerate(ladder)]
+        rungs = [_rung(row, place, corpus, limit, uncertain) for place, row in enumerate(ladder)]
         turns = [after for before, after in pairwise(rungs) if after.verdict != before.verdict]
         found += [rung for rung in rungs if rung in (*rungs[:1], *turns, *rungs[-1:])]
     return found
 
 
-def _rung(row: Mapping[str, Any], place: int, corpus: str, limit: float) -> Evidence:
+def _rung(row: Mapping[str, Any], place: int, corpus: str, limit: float, uncertain: str | None) -> Evidence:
     """The first in the unit that was published, all others in nats a token."""
     under = f"the published protocol after {place} changes, the last of them {row['mended']}" if place else "the published protocol"
     sizes = f"{row['our_parameters']:,} against {row['their_parameters']:,} parameters"
     unit, measure = ("nats", "% of perplexity") if place else ("published", "% of the published loss")
     gap, low, high = (_percent(row, unit, row[f"{unit}_{which}"]) for which in ("gap", "low", "high"))
-    verdict, reason = judged(low, high, limit, row["reason"])
+    verdict, reason = judged(low, high, limit, row["reason"] or uncertain)
     protocol = f"{corpus}: {row['ours']} against {row['theirs']} under {under}, {sizes}"
     return Evidence(protocol, measure, gap, low, high, verdict, reason, "studies/audit.json", False)
 

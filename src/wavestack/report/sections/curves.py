@@ -1,4 +1,4 @@
-"""Loss curves of the comparison's runs."""
+"""Loss curves of the comparison's runs, and the gap between models while they learn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,20 @@ import pandas
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy import stats
 
-from wavestack.report.panel import INK, Look, panel, short
+from wavestack.report.panel import INK, MUTED, Look, panel, short
 from wavestack.report.provenance import provenance
 from wavestack.report.section import Block, Context, Section
 from wavestack.report.table import Column, Row, Table, run_of
+from wavestack.statistics import LEVEL, SEEDS
+
+GAPS = (
+    "The first model's loss minus another one's, seed by seed, on that part of the validation split: below zero, the first is better. A "
+    "thin line is a seed, the thick one their mean, the band a 95% interval of the mean for other seeds (three at least), at each point by "
+    "itself. Within a training the learning rate is still high; how trainings that end earlier compare is a matter of sizes, not of this. "
+    "Verdicts are those of the comparison."
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,51 @@ def figure(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, 
     return panel(path, 4.2, 3.0, paint)
 
 
+def gap_figure(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, Look]) -> str:
+    """Loss of the first curve's model minus another one's against training tokens: a thin line a seed, a thick one their mean.
+
+    The band is Student's interval of the mean over seeds, where there are three; the value before training is left out.
+    """
+    ours = lines[0].spec
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(0, color=MUTED, lw=0.8)
+        for theirs in dict.fromkeys(curve.spec for curve in lines if curve.spec != ours):
+            look, gaps = specs[theirs], gaps_by_seed(lines, ours, theirs)
+            for gap in gaps:
+                axes.plot(gap.index, gap, color=look.colour, lw=0.6, alpha=0.35)
+            together = pandas.concat(gaps, axis=1).dropna() if gaps else pandas.DataFrame()
+            if together.empty:
+                continue
+            axes.plot(together.index, together.mean(axis=1), color=look.colour, lw=1.8, ls=look.line, label=f"{ours} − {theirs}")
+            if len(gaps) >= SEEDS:
+                reach = stats.t.ppf((1 + LEVEL) / 2, len(gaps) - 1) * together.sem(axis=1)
+                mean = together.mean(axis=1)
+                axes.fill_between(together.index, mean - reach, mean + reach, color=look.colour, alpha=0.2, lw=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axes.set_xlim(left=0)
+        axes.set_xlabel("training tokens")
+        axes.set_ylabel("gap, validation nats per token")
+        axes.set_title(corpus)
+        axes.legend(loc="upper right")
+
+    return panel(path, 4.2, 3.0, paint)
+
+
+def gaps_by_seed(lines: Sequence[Curve], ours: str, theirs: str) -> list[pandas.Series]:
+    """Of each seed that neither model diverged with, our loss minus theirs by training tokens."""
+    by_seed = {(curve.spec, curve.seed): pandas.Series(curve.nats, curve.tokens) for curve in lines if not curve.diverged}
+    seeds = [seed for spec, seed in by_seed if spec == ours and (theirs, seed) in by_seed]
+    gaps = [(by_seed[ours, seed] - by_seed[theirs, seed]).dropna() for seed in seeds]
+    return [gap[gap.index > 0] for gap in gaps]
+
+
 def section(context: Context) -> Section:
     runs = context.parameters.comparison_runs()
     _, content = context.study("comparison")
     rows = {run_of(row): row for row in content["rows"]} if content else {}
-    panels, missing = [], []
+    panels, gaps, missing = [], [], []
     for corpus in dict.fromkeys(run.corpus for run in runs):
         lines = []
         for run in (run for run in runs if run.corpus == corpus):
@@ -75,13 +124,17 @@ def section(context: Context) -> Section:
             lines.append(Curve(run.spec, run.seed, list(validated["tokens"]), list(validated["valid_nats"]), status == "diverged"))
         if lines:
             panels.append(Markup(figure(context.figures.path("curves", corpus), corpus, lines, context.looks)))
+        if len({curve.spec for curve in lines}) > 1:
+            gaps.append(Markup(gap_figure(context.figures.path("gaps", corpus), corpus, lines, context.looks)))
     caption = (
         "Nats per token on part of the validation split while training; each line is one seed, lower is better. The value before the "
         "first step lies above the frame. Lines that still fall at the right end are of models that had not finished learning."
     )
     columns = (Column("run", numeric=False), Column("status", numeric=False))
-    block = Block(caption, Table(columns, tuple(missing)) if missing else None, panels)
-    return Section("curves", "Loss curves", ["runs/"], provenance([f"runs/{run}/train" for run in runs], context.reports), [block])
+    blocks = [Block(caption, Table(columns, tuple(missing)) if missing else None, panels)]
+    if gaps:
+        blocks.append(Block(GAPS, figures=gaps, title="The gap while they learn"))
+    return Section("curves", "Loss curves", ["runs/"], provenance([f"runs/{run}/train" for run in runs], context.reports), blocks)
 
 
 def _read_curve(path: Path) -> pandas.DataFrame:

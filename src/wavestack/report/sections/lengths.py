@@ -20,7 +20,7 @@ MODES = {
     "decode": "a token decoded behind a past of the length",
     "generation": "a text of the length, token by token from a single one",
 }
-AGREE, OWN = 0.15, 2**25  # how far two ways to measure memory may be apart, and bytes that a process takes for itself
+AGREE = 0.15  # how far two ways to measure memory may be apart
 OTHER = 0.1  # cores of other work, from which on it is told
 IN_THE_MIDDLE = (
     " Figures have the times of a machine that is as fast in every job as in the middle one, by the first model's time at one length, "
@@ -242,7 +242,7 @@ def _disagreement(row: Content) -> str | None:
     peak, accounted = row.get("peak_bytes"), row.get("accounted_bytes")
     if row.get("unaccounted"):
         return f"after its timed calls its memory and FLOPs could not be told to the end ({row['unaccounted']})"
-    if not peak or not accounted or abs(peak - accounted) <= max(AGREE * accounted, OWN):
+    if not peak or not accounted or abs(peak - accounted) <= AGREE * accounted:
         return None
     return f"the process's peak is {peak / 2**20:,.1f} MiB, and its tensors account for {accounted / 2**20:,.1f}"
 

@@ -47,6 +47,11 @@ def test_verdicts_on_the_published_claims():
         if each["protocol"].startswith(name) and " transformer-heads-64" in each["protocol"]
     )
     readme_says(f"in forward passes {of_four} for four sequences and {of_tokens} for 16,384 tokens")
+    of_memory = {
+        each["protocol"].partition(",")[0]: each for each in found["linear-in-sequence-length"] if each["measure"] == "exponent of memory"
+    }
+    readme_says(f"of memory {interval(of_memory.pop('training-cpu-float32-tokens16384'))} in training steps of 16,384 tokens")
+    assert {each["verdict"] for each in of_memory.values()} == {"undecided"}
     memory = {
         each["protocol"].partition(",")[0]: each
         for each in found["memory-efficient-for-long-context"]

@@ -1,7 +1,7 @@
 """Numbers about losses and perplexities in README.md and reports/README.md, made again from the artefacts that they are of."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import fmean
 
 import pandas
@@ -9,6 +9,7 @@ import pandas
 from tests.readme.pages import CODE, CONVOLUTION, CPU, FEW, REPORTS, STORIES, WIKIPEDIA, behind_it_says, readme_says, study
 from wavestack.artifacts import read_json
 from wavestack.reading import load
+from wavestack.report.sections.curves import Curve, gaps_by_seed
 
 
 def perplexity(rows, **wanted) -> float:
@@ -92,6 +93,39 @@ def test_the_lead_on_code_falls_in_training_and_along_the_context():
     behind_it_says(
         "better where a pair is new or stood at most 15 positions back, worse where it stood further back, and worse at repeated pairs"
     )
+
+
+def test_the_lead_on_english_grows_within_a_training():
+    said = []
+    for corpus in (STORIES, WIKIPEDIA):
+        lines = []
+        for spec, seed in product(("wavestack", CONVOLUTION), (0, 1, 2, 4, 5, 6, 7, 8)):
+            curve = pandas.read_csv(CPU / f"runs/{corpus}/{spec}/small/tuned/seed{seed}/curve.csv").dropna(subset="valid_nats")
+            lines.append(Curve(spec, seed, list(curve.tokens), list(curve.valid_nats), False))
+        lead = -pandas.concat(gaps_by_seed(lines, "wavestack", CONVOLUTION), axis=1).mean(axis=1)
+        said.append((lead.loc[409_600], lead[lead.index > 0.75 * lead.index.max()]))
+    (stories, stories_end), (wikipedia, wikipedia_end) = said
+    behind_it_says(
+        f"from {stories:.2f} nats after 400 steps to {stories_end.mean():.2f} in the last quarter on stories, where it rests, "
+        f"and from {wikipedia:.2f} to {wikipedia_end.mean():.2f} on Wikipedia"
+    )
+    assert max(stories_end) - min(stories_end) < 0.005
+
+
+def test_what_was_aimed_at_and_two_looks():
+    found = [row for row in study("test")["differences"] if row["spec"] == "wavestack"]
+    assert len(found) == 6
+    assert all(row["high_percent"] < 0 for row in found)
+    missed, *reached = sorted(-row["perplexity_percent"] for row in found)
+    assert missed < 3 < reached[0]
+    behind_it_says(f"five of six are 3% or more, from {reached[0]:.1f} to {reached[-1]:.1f}%, and on code it is {missed:.1f}% below")
+    (code,) = [row for row in found if (row["corpus"], row["against"]) == (CODE, CONVOLUTION)]
+    held_against = 1 - code["level"]
+    assert 2 * code["p"] < held_against
+    behind_it_says(f"with p doubled, {2 * code['p']:.3f} on the test split")
+    behind_it_says(f"is still below the threshold that it is held against, {held_against:.3f}")
+    chosen = [choice["chosen"]["weight_decay"] for choice in study("tuning")["choices"]]
+    assert chosen == 9 * [0.1]
 
 
 def percents(against: str) -> dict[str, list[float]]:

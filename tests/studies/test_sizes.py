@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from written import result
 
-from wavestack.artifacts import read_json
+from wavestack.artifacts import read_json, write_json
 from wavestack.reading import load
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.sizes import STEP, at_equal_flops, write_sizes
@@ -78,6 +78,16 @@ def test_unequal_budgets_are_refused(parameters, tmp_path):
     run = next(run for run in parameters.sizes_runs() if (run.spec, run.budget) == ("transformer", "large"))
     result(tmp_path, run, 5.0, parameters=57_000, tokens=parameters.budget(run).tokens)
     with pytest.raises(ValueError, match=r"transformer/.* has 57,000 parameters and wavestack/.* 56,000; runs of unequal budgets"):
+        sized(parameters, tmp_path)
+
+
+def test_a_single_seed_is_not_compared_on_other_text_either(parameters, tmp_path):
+    write_results(parameters, tmp_path)
+    run = next(run for run in parameters.sizes_runs() if run.spec == "transformer")
+    path = tmp_path / "runs" / str(run) / "metrics.json"
+    write_json(path, read_json(path) | {"tokens": 1100})
+    told = r"pydocs/wavestack/.* was scored on 3 documents of 1,000 tokens and pydocs/transformer/.* on 3 documents of 1,100 tokens; "
+    with pytest.raises(ValueError, match=told + "runs of unequal tokenizers or splits are not compared"):
         sized(parameters, tmp_path)
 
 

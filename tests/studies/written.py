@@ -12,6 +12,7 @@ def result(reports, run, nats, parameters=56_000, tokens=20_480, status="ok"):
     metrics |= {"training_tokens": tokens, "best_step": 20, "steps": 20}
     if status == "ok":
         metrics |= {"nats_per_token": nats, "perplexity": math.exp(nats), "bits_per_byte": nats / 2, "word_perplexity": None}
+        metrics |= {"documents": 3, "tokens": 1000}
     write_json(reports / "runs" / str(run) / "metrics.json", metrics)
     documents = {"document": [0, 1, 2], "tokens": [100, 300, 600], "nats": [nats * 100, nats * 300, nats * 600]}
     (reports / "measures" / str(run)).mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
 from wavestack.statistics import SEEDS, Paired
 from wavestack.studies.lattice import Subset, Weights, interaction_weights, removal_weights, shapley_weights
-from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, run_row
+from wavestack.studies.results import COLUMNS, document_nats, means, require_equal_budgets, require_equal_text, run_row
 
 WORTHS = ("corpus", "of", "lanes", "nats_per_token", "low", "high", "level", "reason")
 
@@ -34,6 +34,7 @@ def write_ablation(parameters: Parameters, data: Path, reports: Path) -> dict[st
     runs = parameters.ablation_runs()
     rows = [run_row(run, reports) for run in runs]
     require_equal_budgets(rows)
+    require_equal_text(runs, reports)
     averaged = [{**mean, "lanes": list(spec.variant(mean["variant"]).lanes)} for mean in means(rows, ("corpus", "variant"))]
     worths = _worths(parameters, dict(zip(runs, rows, strict=True)), data)
     result = {"rows": rows, "means": averaged, "worths": worths}

@@ -11,7 +11,7 @@ from wavestack.artifacts import write_csv, write_json
 from wavestack.params import Parameters, Run
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.differences import has_interval, judge, points
-from wavestack.studies.results import COLUMNS, Split, means, paired_runs, require_equal_budgets, run_row
+from wavestack.studies.results import COLUMNS, Split, means, paired_runs, require_equal_budgets, require_equal_text, run_row
 
 
 def write_comparison(parameters: Parameters, data: Path, reports: Path, split: Split = "valid") -> dict[str, Any]:
@@ -30,6 +30,7 @@ def write_comparison(parameters: Parameters, data: Path, reports: Path, split: S
     runs = parameters.comparison_runs()
     rows = [run_row(run, reports, split) for run in runs]
     require_equal_budgets(rows)
+    require_equal_text(runs, reports, split)
     by_run = dict(zip(runs, rows, strict=True))
     pairs = [(corpus, spec, against) for corpus in study.corpora for spec, against in combinations(study.specs, 2)]
     entries, differences = [], []

@@ -43,6 +43,23 @@ def run_row(run: Run, reports: Path, split: Split = "valid") -> dict[str, Any]:
     return {**asdict(run), **{measure: found.get(measure) for measure in MEASURES}}
 
 
+def require_equal_text(runs: Sequence[Run], reports: Path, split: Split = "valid") -> None:
+    """ValueError naming both where runs on one corpus were scored on other text, or on other tokens of it.
+
+    Of what has an interval the documents are looked at one by one (`document_nats`); a single seed has none.
+    """
+    first: dict[str, tuple[Run, str]] = {}
+    for run in runs:
+        found = read_json(reports / "runs" / str(run) / MEASURED[split])
+        if found["status"] == "ok":
+            scored = f"{found['documents']:,} documents of {found['tokens']:,} tokens"
+            other, told = first.setdefault(run.corpus, (run, scored))
+            if told != scored:
+                raise ValueError(
+                    f"{other} was scored on {told} and {run} on {scored}; runs of unequal tokenizers or splits are not compared"
+                )
+
+
 def document_nats(runs: Sequence[Run], data: Path, split: Split = "valid") -> tuple[numpy.ndarray, numpy.ndarray]:
     """Nats of each document under runs that are compared, runs x documents, and the documents' tokens.
 

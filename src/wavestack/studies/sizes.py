@@ -21,7 +21,7 @@ from wavestack.lanes.lane import Lane
 from wavestack.params import Parameters, Run
 from wavestack.studies.calibration import uncalibrated
 from wavestack.studies.differences import has_interval, judge, points
-from wavestack.studies.results import COLUMNS, paired_runs, require_equal_budgets, run_row
+from wavestack.studies.results import COLUMNS, paired_runs, require_equal_budgets, require_equal_text, run_row
 
 STEP = 3  # forward passes that a training step costs
 SIZED = (*COLUMNS, "training_flops")
@@ -52,6 +52,7 @@ def write_sizes(parameters: Parameters, data: Path, reports: Path) -> dict[str, 
     for run in parameters.sizes_runs():
         row = run_row(run, reports)
         rows.append(row | {"training_flops": STEP * forward[run.corpus, run.spec, run.budget] * row["training_tokens"]})
+    require_equal_text(parameters.sizes_runs(), reports)
     ours, *others = study.specs
     equal_size: list[dict[str, Any]] = []
     equal_flops: list[dict[str, Any]] = []

@@ -57,7 +57,9 @@ def _blocks(
     caption = (
         f"Time and {'state' if decoded else 'memory'} of {MODES[sweep.mode]}; {load}, {where}, {count(threads, 'thread')}. Fresh "
         f"processes, models {'one after another' if alone else 'taking turns'}; medians over all timed calls, whiskers are quartiles"
-        f"{'' if decoded else '; peak memory is above that of the loaded model'}. Beside them stands how many times the first model's they "
+        f"{'' if decoded else '; peak memory is above that of the loaded model'}"
+        f"{', of a process of its own, which gives back at once what it frees' if twice else ''}"
+        ". Beside them stands how many times the first model's they "
         "are at this length: times with 95% intervals"
         f"{', memory by the process’s high-water mark and by the sum of its tensors' if twice else ''}. Both axes are logarithmic; lines "
         "are fitted power laws, a dotted line is where the first model overtakes the one of its colour, a cross is a measurement that "

@@ -317,6 +317,17 @@ def test_what_is_counted_is_what_is_declared(request, budget):
         assert 3 * model.flops(32) - declared["flops"] == found.flops - read.flops
 
 
+def test_what_reads_prompts_in_a_way_of_its_own_declares_no_flops_of_it():
+    """The published model has logits of all tokens, some of them."""
+    parameters = load("params/findings-cpu.yaml")
+    budget = parameters.profile.budgets["profiled"].model_copy(update={"context": 64})
+    architecture = Architecture(parameters.specs["reference-149"], budget, 50)
+    model = architecture.build()
+    for mode in ("forward", "prefill"):
+        request = Request(architecture.to_json(), mode, 32, 3, threads=1, device="cpu")
+        assert ("flops" in _facts(request, model, make(mode, model, torch.randint(50, (3, 33)), "float32", False))) == (mode == "forward")
+
+
 def test_each_decoding_starts_from_the_same_past(transformer, budget):
     torch.manual_seed(0)
     model = Architecture(transformer, budget, 50).build()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme.pages import behind_it_says, readme_says, study
+from tests.readme.pages import CPU, behind_it_says, readme_says, study
+from wavestack.artifacts import read_json
 from wavestack.report.sections.audit import at_the_end
 
 
@@ -36,7 +37,9 @@ def test_the_audit_row_by_row():
         assert [cell.strip() for cell in line.split("|")[2:6]] == [*numbers, told]
     text = study("audit")["text"]["tinystories-excerpt"]
     assert text["whole_rows"]
-    behind_it_says(f"all 205 validation stories up to the context, {text['tokens']:,} of their 48,618 tokens")
+    whole = read_json(CPU / "tokens/tinystories-excerpt/manifest.json")["splits"]["valid"]
+    of_how_many = f"{text['tokens']:,} of their {whole['tokens']:,} tokens"
+    behind_it_says(f"all {whole['documents']} validation stories up to the context, {of_how_many}")
     for line, end in zip((plain, convolution), at_the_end(study("comparison"), "tinystories-excerpt", rungs[-1], tuned=True), strict=True):
         numbers = [f"{end['nats_ours']:.3f}", f"{end['nats_theirs']:.3f}", _with_ends(end, "nats"), ""]
         assert [cell.strip() for cell in line.split("|")[2:6]] == numbers

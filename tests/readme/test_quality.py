@@ -121,7 +121,8 @@ def test_what_was_aimed_at_and_two_looks():
     behind_it_says(f"five of six are 3% or more, from {reached[0]:.1f} to {reached[-1]:.1f}%, and on code it is {missed:.1f}% below")
     (code,) = [row for row in found if (row["corpus"], row["against"]) == (CODE, CONVOLUTION)]
     held_against = 1 - code["level"]
-    assert 2 * code["p"] < held_against
+    surest = sorted(study("test")["differences"], key=lambda row: row["p"])
+    assert all(2 * row["p"] < 1 - row["level"] for row in surest[: surest.index(code) + 1])  # Holm goes on as long as each one passes
     behind_it_says(f"with p doubled, {2 * code['p']:.3f} on the test split")
     behind_it_says(f"is still below the threshold that it is held against, {held_against:.3f}")
     chosen = [choice["chosen"]["weight_decay"] for choice in study("tuning")["choices"]]

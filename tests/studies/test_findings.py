@@ -234,14 +234,22 @@ def test_of_the_audit_the_rungs_are_told_that_turn_the_verdict(tmp_path):
 
 
 def lengths(reports, **exponents):
-    """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line; 16,384 is beyond the claim."""
+    """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line; 16,384 is beyond the claim.
+
+    A token takes as much memory at every length.
+    """
     rows = [
         {"spec": spec, "mode": "training", "length": length, "batch": 2, "status": "ok", "seconds_median": 2e-3 * seconds}
+        | dict.fromkeys(("peak_bytes", "accounted_bytes"), 2000 * length)
         for spec, power in exponents.items()
         for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.01, 1, 0.99, 1, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
     write_sweeps(reports, of_sweep("training-cpu-float32-batch2", rows), of_sweep("decode-cpu-float32-batch2", rows, mode="decode"))
+
+
+def of_time(finding):
+    return [evidence for evidence in finding["evidence"] if evidence["measure"] == "exponent of time"]
 
 
 def of_sweep(name, rows, **settings):
@@ -276,7 +284,7 @@ TRAINING = {"mode": "training", "lengths": [256, 512, 1024, 2048, 4096, 16384], 
 def test_what_is_not_measured_yet_keeps_a_claim_from_being_supported_and_not_from_being_refuted(tmp_path, asked, lacking):
     lengths(tmp_path, wavestack=1.0, transformer=1.5)
     finding = found(swept(*asked), tmp_path)["linear-in-sequence-length"]
-    assert [each["protocol"] for each in finding["evidence"][1:]] == lacking
+    assert [each["protocol"] for each in of_time(finding)[1:]] == lacking
     assert finding["verdict"] == ("undecided" if lacking else "supported")
     lengths(tmp_path, wavestack=1.3, transformer=1.5)
     assert found(swept(*asked), tmp_path)["linear-in-sequence-length"]["verdict"] == "refuted"
@@ -289,7 +297,7 @@ def test_linear_is_an_exponent_of_one(tmp_path, ours, theirs, verdict):
     lengths(tmp_path, wavestack=ours, transformer=theirs)
     finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
     assert finding["verdict"] == verdict
-    (evidence,) = finding["evidence"]
+    (evidence,) = of_time(finding)
     assert evidence["value"] == pytest.approx(ours, abs=0.01)
     assert evidence["low"] < evidence["value"] < evidence["high"]
     assert f"256 to 4,096 tokens; transformer has {theirs:.1f}" in evidence["protocol"]
@@ -310,8 +318,35 @@ def test_memory_is_to_grow_linearly_as_well_however_it_is_counted(tmp_path, mark
     (memory,) = [evidence for evidence in finding["evidence"] if evidence["measure"] == "exponent of memory"]
     assert (memory["value"], memory["verdict"], memory["decides"]) == (pytest.approx(marks, abs=1e-3), verdict, True)
     assert memory["high"] == pytest.approx(max(marks, tensors), abs=1e-3)
-    assert "256 to 4,096 tokens" in memory["protocol"]
+    assert "512 to 4,096 tokens" in memory["protocol"]
     assert finding["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("device", "verdict"), [("cpu", "undecided"), ("cuda", "supported")])
+def test_memory_that_was_not_counted_in_each_way_does_not_grow_linearly(tmp_path, device, verdict):
+    """On a CPU there are two, and one of them lacks two lengths of the four; a GPU's allocator counts all."""
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    content["sweeps"][0]["device"] = device
+    for row in content["sweeps"][0]["rows"]:
+        row["accounted_bytes"] = None if device == "cuda" or row["length"] in (1024, 2048) else row["accounted_bytes"]
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
+    memory = finding["evidence"][1]
+    assert (memory["verdict"], finding["verdict"]) == (verdict, verdict)
+    assert memory["reason"] == (None if device == "cuda" else "memory of fewer than 3 lengths from 512 to 4,096 is known in each way")
+
+
+def test_what_memory_takes_at_every_length_hides_no_quadratic_term(tmp_path):
+    """50 MB whatever the length, 0.13 MB a token, and half of all at 4,096 quadratic."""
+    lengths(tmp_path, wavestack=1.0, transformer=1.5)
+    content = read_json(tmp_path / "studies" / "lengths.json")
+    for row in content["sweeps"][0]["rows"]:
+        size = 2 * round(50e6 + 0.13e6 * row["length"] + 32 * row["length"] ** 2)
+        row |= {"peak_bytes": size, "accounted_bytes": size}
+    write_json(tmp_path / "studies" / "lengths.json", content)
+    memory = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["evidence"][1]
+    assert (memory["measure"], memory["verdict"]) == ("exponent of memory", "undecided")
 
 
 def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
@@ -321,7 +356,7 @@ def test_a_sweep_of_lanes_alone_says_nothing_of_models(tmp_path):
     content["sweeps"].append({**both, "rows": [row | {"spec": "fourier-alone"} for row in both["rows"] if row["spec"] == "wavestack"]})
     write_json(tmp_path / "studies" / "lengths.json", content)
     finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
-    assert (finding["verdict"], len(finding["evidence"])) == ("supported", 1)
+    assert (finding["verdict"], len(of_time(finding))) == ("supported", 1)
 
 
 def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
@@ -329,8 +364,8 @@ def test_every_transformer_that_attends_to_all_is_a_baseline(tmp_path):
     powers = {"transformer": 1.5, "transformer-heads-64": 1.0, "transformer-window": 1.0, "transformer-masked": 2.0}
     lengths(tmp_path, wavestack=1.0, **powers)
     finding = found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]
-    assert [evidence["verdict"] for evidence in finding["evidence"]] == ["supported", "refuted"]
-    assert "transformer-heads-64 has 1.0" in finding["evidence"][1]["protocol"]
+    assert [evidence["verdict"] for evidence in of_time(finding)] == ["supported", "refuted"]
+    assert "transformer-heads-64 has 1.0" in of_time(finding)[1]["protocol"]
     assert finding["verdict"] == "refuted"
 
 
@@ -339,7 +374,10 @@ def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
     content = read_json(tmp_path / "studies" / "lengths.json")
     content["sweeps"].append({**content["sweeps"][0], "name": "training-cpu-float32-batch2-round2"})
     write_json(tmp_path / "studies" / "lengths.json", content)
-    assert len(found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["evidence"]) == 1
+    assert [each["measure"][12:] for each in found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["evidence"]] == [
+        "time",
+        "memory",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -365,7 +403,7 @@ def test_two_lengths_do_not_decide(tmp_path):
     content["sweeps"][0]["rows"] = [row for row in content["sweeps"][0]["rows"] if row["length"] in (256, 512)]
     write_json(tmp_path / "studies" / "lengths.json", content)
     finding = found(swept(TRAINING | {"lengths": [256, 512]}), tmp_path)["linear-in-sequence-length"]
-    (evidence,) = finding["evidence"]
+    (evidence,) = of_time(finding)
     assert (finding["verdict"], evidence["reason"]) == ("undecided", "fewer than 3 lengths up to 4,096 were measured")
 
 

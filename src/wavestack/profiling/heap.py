@@ -26,8 +26,8 @@ class Heap:
 
     def __init__(self) -> None:
         self.end = 0  # the furthest that it reached
-        if _range()[1] and hasattr(library := ctypes.CDLL(None), "mallopt"):
-            library.mallopt(TRIM_THRESHOLD, NEVER)  # other thresholds end at 2 GiB, and what is free beyond would be given back in a call
+        if _range()[1]:
+            set_options((TRIM_THRESHOLD, NEVER))  # other thresholds end at 2 GiB, and what is free beyond would be given back in a call
 
     def leave(self) -> None:
         """Give what is free in it back to the system."""

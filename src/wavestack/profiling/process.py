@@ -137,13 +137,15 @@ def _facts(request: Request, model: LanguageModel, call: Call) -> dict[str, Any]
     found["call_tokens"] = request.batch * call.tokens
     if call.state is not None:
         found["state_bytes"] = bytes_of(call.state) // request.batch
-    if request.mode in ("training", "forward", "prefill"):
-        passes = 3 if request.mode == "training" else 1  # a backward pass has two products for each one of the forward pass
-        architecture = Architecture.from_json(request.architecture)
-        unread = request.length - 1 if request.mode == "prefill" else 0  # tokens that get no logits
+    passes = {"training": 3, "forward": 1, "prefill": 1}  # a backward pass has two products for each one of the forward pass
+    if request.mode in passes and not (request.mode == "prefill" and type(model).prefill is not LanguageModel.prefill):
         with suppress(NotImplementedError):  # a lane of somebody's own need not say
-            of_a_sequence = model.flops(request.length) - 2 * architecture.vocabulary * architecture.budget.hidden * unread
-            found["flops"] = passes * request.batch * of_a_sequence
+            of_a_sequence = model.flops(request.length)
+            if request.mode == "prefill":  # all tokens but the last get no logits
+                architecture = Architecture.from_json(request.architecture)
+                width = architecture.spec.knobs.get("hidden", architecture.budget.hidden)
+                of_a_sequence -= 2 * architecture.vocabulary * width * (request.length - 1)
+            found["flops"] = passes[request.mode] * request.batch * of_a_sequence
     return found
 
 

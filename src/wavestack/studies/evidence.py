@@ -133,7 +133,7 @@ def compared(results: Results, corpora: Iterable[str], ours: str, theirs: str, l
     validated, tested = results.study("comparison"), results.tested()
     trained = "each tuned by the same trials" if results.parameters.profile.studies.comparison.tuned else "the same training"
     found = []
-    for corpus in corpora:
+    for corpus in (corpus for corpus in corpora if corpus in results.parameters.profile.studies.comparison.corpora):
         for content, split, file in ((tested, "test", "studies/test.json"), (validated, "validation", "studies/comparison.json")):
             if content is None:
                 continue

@@ -99,7 +99,7 @@ def figure(path: Path, corpus: str, unit: str, title: str, rows: Rows, names: Se
         path: of the SVG.
         unit: whose gap: published, nats or change.
         title: of the axis, which says what is shown.
-        rows: the corpus's rows of `studies/audit.json`.
+        rows: the corpus's rows of `studies/audit.json`, and what is `at_the_end` of them.
         names: of the rungs, as many.
     """
 

@@ -67,12 +67,11 @@ def figure(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, 
     return panel(path, 4.2, 3.0, paint)
 
 
-def gap_figure(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[str, Look]) -> str:
-    """Loss of the first curve's model minus another one's against training tokens: a thin line a seed, a thick one their mean.
+def gap_figure(path: Path, corpus: str, ours: str, lines: Sequence[Curve], specs: Mapping[str, Look]) -> str:
+    """Our loss minus another model's against training tokens: a thin line a seed, a thick one their mean.
 
     The band is Student's interval of the mean over seeds, where there are three; the value before training is left out.
     """
-    ours = lines[0].spec
 
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, lw=0.8)
@@ -94,7 +93,8 @@ def gap_figure(path: Path, corpus: str, lines: Sequence[Curve], specs: Mapping[s
         axes.set_xlabel("training tokens")
         axes.set_ylabel("gap, validation nats per token")
         axes.set_title(corpus)
-        axes.legend(loc="upper right")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper right")
 
     return panel(path, 4.2, 3.0, paint)
 
@@ -124,8 +124,9 @@ def section(context: Context) -> Section:
             lines.append(Curve(run.spec, run.seed, list(validated["tokens"]), list(validated["valid_nats"]), status == "diverged"))
         if lines:
             panels.append(Markup(figure(context.figures.path("curves", corpus), corpus, lines, context.looks)))
-        if len({curve.spec for curve in lines}) > 1:
-            gaps.append(Markup(gap_figure(context.figures.path("gaps", corpus), corpus, lines, context.looks)))
+        ours = context.parameters.profile.studies.comparison.specs[0]
+        if any(gaps_by_seed(lines, ours, theirs) for theirs in {curve.spec for curve in lines} - {ours}):
+            gaps.append(Markup(gap_figure(context.figures.path("gaps", corpus), corpus, ours, lines, context.looks)))
     caption = (
         "Nats per token on part of the validation split while training; each line is one seed, lower is better. The value before the "
         "first step lies above the frame. Lines that still fall at the right end are of models that had not finished learning."

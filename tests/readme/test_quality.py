@@ -335,38 +335,47 @@ def test_larger_models_that_are_not_intervals():
 
 def test_bases_of_mathematics_and_others():
     content = study("sizes", "controls-cpu")
-    losses: dict[tuple[str, int], list[float]] = {}
+    losses: dict[tuple[str, str, int], list[float]] = {}
     for row in content["rows"]:
-        losses.setdefault((row["spec"], row["training_tokens"]), []).append(row["nats_per_token"])
+        losses.setdefault((row["corpus"], row["spec"], row["training_tokens"]), []).append(row["nats_per_token"])
     assert {len(found) for found in losses.values()} == {5}
     nats = {key: fmean(found) for key, found in losses.items()}
     mean = {key: f"{math.exp(value):.1f}" for key, value in nats.items()}
     others = ("bases-learned", "bases-random", "bases-mean")
     lower = {
-        (row["against"], row["tokens"]): (-row["perplexity_percent"], -row["high_percent_alone"], -row["low_percent_alone"])
+        (row["corpus"], row["against"], row["tokens"]): (-row["perplexity_percent"], -row["high_percent_alone"], -row["low_percent_alone"])
         for row in content["equal_size"]
-        if row["spec"] == "bases"
     }
     tokens = (225_280, 450_560, 901_120, 1_802_240)
-    for count in tokens:
-        cells = [f"{count:,}", mean["bases", count]]
-        for other in others:
-            value, least, most = lower[other, count]
-            assert least > 0
-            cells += [mean[other, count], f"{value:.1f}% ({least:.1f} to {most:.1f})"]
-        behind_it_says(f"| {' | '.join(cells)} |")
-    learned, random = ([lower[other, count][0] for count in tokens] for other in others[:2])
-    over_random = f"and {min(random):.0f} to {max(random):.0f}% than over random"
-    readme_says(f"is {min(learned):.0f} to {max(learned):.0f}% lower than over learned bases, {over_random}")
-    first, last = ([mean[spec, count] for spec in ("bases", *others)] for count in (tokens[0], tokens[-1]))
-    readme_says(f"perplexity {last[0]} against {last[1]} (learned), {last[2]} (random) and {last[3]} (the constant alone)")
-    readme_says(f"After an eighth of the tokens it is {first[0]} against {first[1]}, {first[2]} and {first[3]}.")
-    before, after = (nats["bases-learned", count] - nats["bases", count] for count in tokens[2:])
-    behind_it_says(f"its distance shrinks from {before:.2f} to {after:.2f} nats")
-    ends = {choice["spec"]: choice["at_the_edge"] for choice in study("tuning", "controls-cpu")["choices"]}
-    assert [bool(ends[spec]) for spec in ("bases", *others)] == [False, True, False, True]
-    assert "largest" in ends["bases-learned"][0]
-    assert "smallest" in ends["bases-mean"][0]
+    assert set(lower) == set(product((STORIES, CODE), others, tokens))
+    assert all(least > 0 for _, least, _ in lower.values())
+    ranges, ends, distances = [], [], []
+    for corpus in (STORIES, CODE):
+        for count in tokens:
+            cells = [f"{count:,}", mean[corpus, "bases", count]]
+            for other in others:
+                value, least, most = lower[corpus, other, count]
+                cells += [mean[corpus, other, count], f"{value:.1f}% ({least:.1f} to {most:.1f})"]
+            behind_it_says(f"| {' | '.join(cells)} |")
+        learned, random = ([lower[corpus, other, count][0] for count in tokens] for other in others[:2])
+        ranges.append([f"{min(found):.0f} to {max(found):.0f}%" for found in (learned, random)])
+        ends.append([[mean[corpus, spec, count] for spec in ("bases", *others)] for count in (tokens[0], tokens[-1])])
+        distances.append([f"{nats[corpus, 'bases-learned', count] - nats[corpus, 'bases', count]:.2f}" for count in tokens])
+    (stories, code), (first_stories, last_stories), (first_code, last_code) = ranges, *ends
+    readme_says(
+        f"on stories {stories[0]} lower than over learned bases and {stories[1]} than over random ones, on code {code[0]} and {code[1]}"
+    )
+    against = "perplexity {} against {} (learned), {} (random) and {} (the constant alone)"
+    readme_says(against.format(*last_stories))
+    readme_says("on code {} against {}, {} and {}".format(*last_code))
+    readme_says("After an eighth of the tokens it is {} against {}, {} and {}".format(*first_stories))
+    readme_says("and {} against {}, {} and {}".format(*first_code))
+    behind_it_says(f"from 901,120 to 1,802,240 of them its distance shrinks from {distances[0][2]} to {distances[0][3]} nats on stories")
+    behind_it_says(f"on code it is {', '.join(distances[1][:3])} and {distances[1][3]} nats")
+    edges = {(choice["corpus"], choice["spec"]): choice["at_the_edge"] for choice in study("tuning", "controls-cpu")["choices"]}
+    assert {key for key, found in edges.items() if found} == {(STORIES, "bases-learned"), (STORIES, "bases-mean")}
+    assert "largest" in edges[STORIES, "bases-learned"][0]
+    assert "smallest" in edges[STORIES, "bases-mean"][0]
 
 
 def test_what_a_learned_basis_takes_of_the_parameters():

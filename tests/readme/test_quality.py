@@ -348,7 +348,12 @@ def test_bases_of_mathematics_and_others():
     }
     tokens = (225_280, 450_560, 901_120, 1_802_240)
     assert set(lower) == set(product((STORIES, CODE), others, tokens))
-    assert all(least > 0 for _, least, _ in lower.values())
+    (doubtful,) = [key for key, (_, least, _) in lower.items() if least <= 0]
+    assert doubtful == (CODE, "bases-learned", tokens[0])
+    behind_it_says(
+        f"23 of the 24 are. The one that is not, on code after the fewest tokens against learned bases, is {lower[doubtful][0]:.1f}% lower"
+    )
+    readme_says("24 comparisons were to hold by their intervals, and 23 do")
     ranges, ends, distances = [], [], []
     for corpus in (STORIES, CODE):
         for count in tokens:

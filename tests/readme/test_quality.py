@@ -370,7 +370,7 @@ def test_bases_of_mathematics_and_others():
     readme_says(
         f"on stories {stories[0]} lower than over learned bases and {stories[1]} than over random ones, on code {code[0]} and {code[1]}"
     )
-    against = "perplexity {} against {} (learned), {} (random) and {} (the constant alone)"
+    against = "Perplexity is {} against {} (learned), {} (random) and {} (the constant alone)"
     readme_says(against.format(*last_stories))
     readme_says("on code {} against {}, {} and {}".format(*last_code))
     readme_says("After an eighth of the tokens it is {} against {}, {} and {}".format(*first_stories))

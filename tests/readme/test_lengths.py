@@ -47,10 +47,13 @@ def test_second_rounds_on_a_cpu():
     steps = rounds.pop("training-cpu-float32-tokens16384-round2")
     inside = [ratio["inside"] for ratio in steps["repeated"]]
     readme_says(f"of a second round {sum(inside)} of {len(inside)} ratios lie inside of them")
-    (outside,) = [ratio for ratio in steps["repeated"] if not ratio["inside"]]
-    assert outside["again"]["ratio"] < outside["first"]["low"]
-    one_below = f"and one, {outside['again']['ratio']:.2f} at {outside['length']}, below"
-    behind_it_says(f"{sum(inside)} of {len(inside)} ratios to the transformers lie inside the first round's intervals, {one_below}")
+    below, above = [ratio for ratio in steps["repeated"] if not ratio["inside"]]
+    assert below["again"]["ratio"] < below["first"]["low"]
+    assert above["again"]["ratio"] > above["first"]["high"]
+    behind_it_says(
+        f"{sum(inside)} of {len(inside)} ratios to the transformer lie inside the first round's intervals, one, "
+        f"{below['again']['ratio']:.2f} at {below['length']:,}, below, and one, {above['again']['ratio']:.2f} at {above['length']:,}, above"
+    )
     own, theirs = (
         [f"{found[key]:.2f}".replace("-0.00", "0.00").replace("-", "−") for key in ("value", "low", "high")]
         for spec in ("wavestack", "transformer-heads-64")
@@ -76,17 +79,19 @@ def test_training_steps_of_the_longest_sequence_in_four_processes():
         {ratio["spec"]: ratio for ratio in sweep_of(f"training-cpu-float32-{name}")["ratios"] if ratio["length"] == 16384}
         for name in ("tokens16384", "tokens16384-round2", "batch1", "batch1-round2")
     )
-    of_64, of_32 = (sorted(found[heads]["ratio"] for found in (again, one, one_again)) for heads in ("transformer-heads-64", "transformer"))
-    more = f"in three more processes {of_64[0]:.1f}, {of_64[1]:.1f} and {of_64[2]:.1f} times"
+    theirs = "transformer-heads-64"
+    least, middle, most = sorted(found[theirs]["ratio"] for found in (again, one, one_again))
+    more = f"in three more processes {least:.1f}, {middle:.1f} and {most:.1f} times"
     (at_4096,) = [
         ratio["ratio"]
         for ratio in sweep_of("training-cpu-float32-tokens16384")["ratios"]
-        if (ratio["spec"], ratio["length"]) == ("transformer-heads-64", 4096)
+        if (ratio["spec"], ratio["length"]) == (theirs, 4096)
     ]
-    both = f"{at_4096:.2f} times as fast at 4,096 and {steps['transformer-heads-64']['ratio']:.2f} times at 16,384"
+    assert at_4096 < 1.6
+    assert steps[theirs]["ratio"] < 3.5
+    both = f"{at_4096:.2f} times as fast at 4,096 and {steps[theirs]['ratio']:.2f} times at 16,384"
     behind_it_says(f"{both},** where 1.6 and 3.5 were aimed at and not reached; at 16,384 {more}")
-    behind_it_says(f"(heads of 32: {of_32[0]:.1f} to {of_32[-1]:.1f})")
-    behind_it_says(f"{interval(one_again['transformer-heads-64'])} in the second round at 16,384")
+    behind_it_says(f"{interval(one_again[theirs])} in the second round at 16,384")
 
 
 def test_a_training_step_taken_apart():
@@ -118,6 +123,7 @@ def test_decoding_against_the_position_on_a_cpu():
     at, low, high = (f"{round(crossing[key], -2):,.0f}" for key in ("length", "low", "high"))
     ends = f"{far['ratio']:.1f} times as fast as the transformer's at 65,536, {near:.1f} times slower at 128"
     (own,) = [found for found in sweep["yardsticks"] if found["at"] == 65536]
+    assert own["ratio"] < 1.1
     flat = f"{own['ratio']:.2f} times ({own['low']:.2f} to {own['high']:.2f})"
     readme_says(f"behind 65,536 others in {flat} the time that it takes behind 128: {ends}, and as fast at {at} ({low} to {high})")
     behind_it_says(f"a token takes WaveStack {flat} as long behind 65,536 others as behind 128, where at most 1.1 was aimed at")
@@ -158,25 +164,27 @@ def test_training_steps_against_the_length_on_a_cpu():
     peak, tensors = less["peak_bytes"], less["accounted_bytes"]
     by_tensors = f"{min(tensors):.1f} to {max(tensors):.1f}% less memory by the sum of its tensors"
     readme_says(f"with {by_tensors}")
-    names = ("transformer-heads-64", "transformer", "transformer-window", "gated-linear-attention", "state-space", "reference-149")
+    names = ("transformer-heads-64", "transformer-window", "gated-linear-attention", "state-space", "reference-149")
     ratios = {(row["length"], row["spec"]): f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in sweep["ratios"]}
     for length in lengths:
         behind_it_says(f"| {length:,} | {' | '.join(ratios[length, name] for name in names)} |")
-    linear = [row for row in sweep["ratios"] if row["length"] == 16384 and row["spec"] in names[2:5]]
-    assert all(row["low"] < 1 < row["high"] for row in linear)
-    no_difference = "gated linear attention and a state-space model no difference is shown at 16,384"
-    readme_says(f"Against a transformer with a window of 256 tokens, {no_difference}")
-    exponents = {
-        fit["spec"]: f"{fit['value']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})"
-        for fit in sweep["fits"]
-        if (fit["measure"], fit["range"]) == ("time", "all")
-    }
-    behind_it_says(f"an exponent of {exponents['wavestack']} over all eight lengths, the transformer's with {exponents[names[0]]}.")
+    longest = {row["spec"]: row for row in sweep["ratios"] if row["length"] == 16384}
+    assert longest["transformer-window"]["low"] < 1 < longest["transformer-window"]["high"]
+    readme_says("Against a transformer with a window of 256 tokens no difference is shown at 16,384")
+    assert all(longest[name]["high"] < 1 for name in names[2:4])
+    faster = " and ".join(f"{1 - longest[name]['ratio']:.0%}" for name in names[2:4])
+    readme_says(f"gated linear attention and a state-space model take {faster} less time there")
+    fits = {(fit["spec"], fit["range"]): interval(fit) for fit in sweep["fits"] if fit["measure"] == "time"}
+    behind_it_says(f"an exponent of {fits['wavestack', 'all']} over all eight lengths, the transformer's with {fits[names[0], 'all']}.")
+    far, half, theirs = fits["wavestack", "from 1,024"], fits["wavestack", "upper half"], fits[names[0], "from 1,024"]
+    behind_it_says(
+        f"From 1,024 on it is {far}, where at most 1.03 was aimed at, and from 2,048 on {half}; the transformer's is {theirs} from"
+    )
     (own,) = [
         f"{found['ratio']:.2f} times ({found['low']:.2f} to {found['high']:.2f})" for found in sweep["yardsticks"] if found["at"] == 1024
     ]
-    behind_it_says(f"that of WaveStack at 1,024 took {own} as long as the yardstick, which is the same model")
-    high, low = (f"{1 - less / 100:.2f}" for less in (min(peak), max(peak)))
+    behind_it_says(f"A call of WaveStack at 1,024 took {own} as long as the yardstick, which is the same model")
+    high, low = (f"{1 - less / 100:.3f}" for less in (min(peak), max(peak)))
     most, least = (f"{1 - less / 100:.3f}" for less in (min(tensors), max(tensors)))
     behind_it_says(f"by the process's high-water mark {low} to {high} times the transformer's, by the sum of tensors {least} to {most}")
 

@@ -254,9 +254,25 @@ def test_memory_of_forward_passes_on_a_cpu():
     by_mark, by_tensors = (
         rows["wavestack", 16384][count] / rows["transformer-heads-64", 16384][count] for count in ("peak_bytes", "accounted_bytes")
     )
-    behind_it_says(f"in one sequence takes {by_mark:.2f} times the transformer's by it, {by_tensors:.2f} by tensors")
+    behind_it_says(f"in one sequence takes {by_mark:.2f} times the transformer's by the mark, {by_tensors:.2f} by tensors")
     mark, counted = (f"{rows['wavestack', 4096][count] / 2**20:.0f}" for count in ("peak_bytes", "accounted_bytes"))
     behind_it_says(f"For a forward pass of four sequences of 4,096 the mark is {mark} MiB beside {counted} of tensors.")
+
+
+def test_two_witnesses_of_memory_on_a_cpu():
+    """Of sweeps by today's profiler."""
+    names = (
+        "training-cpu-float32-tokens16384",
+        "training-cpu-float32-batch1",
+        "forward-cpu-float32-tokens16384",
+        "prefill-cpu-float32-batch1",
+    )
+    rows = [row for name in names for row in sweep_of(name)["rows"]]
+    assert all(row["accounted_bytes"] for row in rows)
+    apart = [row for row in rows if abs(row["peak_bytes"] / row["accounted_bytes"] - 1) > 0.15]
+    length, most = max(row["length"] for row in apart), max(row["peak_bytes"] for row in apart) / 2**20
+    assert 60 < most < 70
+    behind_it_says(f"the two are in {len(apart)} calls of at most {length} tokens and 70 MiB")
 
 
 def test_prompts_and_generation_on_a_cpu():

@@ -308,7 +308,9 @@ def swept(name: str) -> dict[str, Any]:
             for length, ratio in ((1024, 0.9), (4096, 1.4))
         ],
         "fits": [fit, {**fit, "measure": "memory"}, {**fit, "range": "upper half", "value": None, "low": None, "high": None}],
-        "shapes": [{"spec": "wavestack", "measure": "time", "chosen": "linear", "advantage": 3.21, "quadratic_share": 0.01}],
+        "shapes": [
+            {"spec": "wavestack", "measure": "time", "chosen": "linear", "advantage": 3.21, "quadratic_share": 0.01, "terms": [1.0, 0.5]},
+        ],
         "crossovers": [
             {**pair, "measure": "time", "length": 2048.0, "low": 1500.0, "high": None, "where": "inside"},
             {**pair, "measure": "memory", "length": None, "low": None, "high": None, "where": "always"},

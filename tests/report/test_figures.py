@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 from matplotlib.figure import Figure
-from synthetic import length_row, run_row, worth
+from synthetic import length_row, run_row, swept, worth
 
 from wavestack.params import Run
 from wavestack.report import length_figure
 from wavestack.report.panel import DARK_PALETTE, MARKERS, PALETTE, file_name, looks
-from wavestack.report.sections import ablation, audit, comparison, complementarity, curves, slices, tuning, worths
+from wavestack.report.sections import ablation, audit, comparison, complementarity, curves, lengths, slices, tuning, worths
 from wavestack.report.sections.curves import Curve
 
 LOOKS = looks(["wavestack", "transformer"])
@@ -48,7 +48,7 @@ def draw_ablation(path: Path) -> str:
 def draw_lengths(path: Path) -> str:
     found = [length_row(spec, length) for spec in LOOKS for length in (256, 4096, 16384)]
     measure = lambda row: (row["peak_bytes"],) * 3 if row["status"] == "ok" else None  # noqa: E731
-    return length_figure.figure(path, "memory", found, measure, LOOKS, {"wavestack": 0.5}, [("transformer", 2048)])
+    return length_figure.figure(path, "memory", found, measure, LOOKS, {"wavestack": math.sqrt}, [("transformer", 2048)])
 
 
 def draw_worths(path: Path) -> str:
@@ -169,6 +169,29 @@ def test_nothing_but_failures_can_be_drawn(tmp_path):
     assert curves.figure(tmp_path / "b.svg", "pydocs", [Curve("wavestack", 0, [], [], True)], LOOKS)
     found = [length_row("transformer", 16384)]
     assert "out of memory" in length_figure.figure(tmp_path / "c.svg", "speed", found, lambda row: None, LOOKS)
+
+
+def test_a_fitted_curve_goes_through_the_middle_of_its_points(tmp_path):
+    """Whatever its factor; and a straight line without a constant is the power law of exponent 1."""
+
+    def drawn(curve) -> str:
+        found = [length_row("wavestack", length) for length in (256, 4096, 16384)]
+        return length_figure.figure(
+            tmp_path / "a.svg", "seconds", found, lambda row: (row["seconds_median"],) * 3, LOOKS, {"wavestack": curve}
+        )
+
+    straight = drawn(lambda length: length)
+    assert drawn(lambda length: 1024 * length) == straight
+    assert drawn(lambda length: length**2) != straight
+    assert drawn(lengths._power_law(1)) == drawn(lengths._polynomial([0.0, 1.0])) == straight
+
+
+def test_curves_are_the_chosen_ones_and_power_laws_where_none_was_chosen():
+    content = swept("training")
+    chosen = lengths._curves(content, "time")["wavestack"]
+    assert chosen(10) == pytest.approx(1.0 + 0.5 * 10)
+    assert lengths._per_token(chosen)(10) == pytest.approx(0.6)
+    assert lengths._curves(content, "memory")["wavestack"](10) == pytest.approx(10**1.01)
 
 
 def test_a_name_is_text_and_no_path_or_markup(tmp_path):

@@ -78,6 +78,13 @@ def test_the_shape_is_the_planted_one(quadratic, expected):
         assert numpy.mean([each.quadratic_share for each in found]) == pytest.approx(quadratic, rel=0.1)
 
 
+@pytest.mark.parametrize("planted", [(2.0, 0.5, 0.0), (2.0, 0.5, 1e-3)])
+def test_terms_are_those_of_the_chosen_curve(planted):
+    found = shape({length: planted[0] + planted[1] * length + planted[2] * length**2 for length in LENGTHS})
+    assert found.chosen == ("quadratic" if planted[2] else "linear")
+    assert found.terms == pytest.approx(planted if planted[2] else planted[:2])
+
+
 def test_a_shape_needs_eight_lengths():
     assert shape(dict.fromkeys(LENGTHS[:7], 1.0)) is None
 

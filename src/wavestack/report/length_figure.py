@@ -1,10 +1,11 @@
-"""A measure against the sequence length, both axes logarithmic: points with quartiles, fitted power laws, crossovers and failures."""
+"""A measure against the sequence length, both axes logarithmic: points with quartiles, fitted curves, crossovers and failures."""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import exp, log
 from pathlib import Path
 from statistics import fmean
 
+import numpy
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -12,7 +13,9 @@ from wavestack.report.panel import Look, Rows, cross, panel, short
 from wavestack.report.table import Content
 
 Measure = Callable[[Content], tuple[float, float, float] | None]  # value, low and high of a row; None where it has none
+Curve = Callable[[float], float]  # of the length
 NAMED = 4  # models in a legend inside the frame; more of them stand beside it
+SMOOTH = 50  # places of a curve
 
 
 def figure(
@@ -21,7 +24,7 @@ def figure(
     rows: Rows,
     measure: Measure,
     specs: Mapping[str, Look],
-    slopes: Mapping[str, float] | None = None,
+    curves: Mapping[str, Curve] | None = None,
     crossings: Iterable[tuple[str, float]] = (),
 ) -> str:
     """A measure of every model; one that failed is a cross at the upper edge, with its status.
@@ -30,7 +33,7 @@ def figure(
         path: of the SVG.
         title: of the measure, with its unit and direction.
         rows: of a sweep in `studies/lengths.json`.
-        slopes: of models' fitted lines, in logarithms: drawn through the middle of their points.
+        curves: that models' points were fitted with, but for a factor: drawn through the middle of them.
         crossings: models that the first one overtakes, and from which length on.
     """
     shown = [spec for spec in specs if any(row["spec"] == spec for row in rows)]
@@ -44,12 +47,13 @@ def figure(
             good = [(length, *found) for length, found in points if found is not None]
             x, y = [point[0] for point in good], [point[1] for point in good]
             spread = [[value - low for _, value, low, _ in good], [high - value for _, value, _, high in good]]
-            slope = (slopes or {}).get(spec)
-            line = "none" if slope is not None else "-"
+            curve = (curves or {}).get(spec)
+            line = "none" if curve else "-"
             axes.errorbar(x, y, yerr=spread, color=look.colour, marker=look.marker, ms=5, lw=1.4, ls=line, capsize=2, label=spec)
-            if slope is not None:
-                middle = exp(fmean(log(value) - slope * log(length) for length, value in zip(x, y, strict=True)))
-                axes.plot(x, [middle * length**slope for length in x], color=look.colour, lw=1.0, ls=look.line)
+            if curve:
+                middle = exp(fmean(log(value / curve(length)) for length, value in zip(x, y, strict=True)))
+                between = numpy.geomspace(x[0], x[-1], SMOOTH)
+                axes.plot(between, [middle * curve(length) for length in between], color=look.colour, lw=1.0, ls=look.line)
         for overtaken, crossing in crossings:
             axes.axvline(crossing, color=specs[overtaken].colour, lw=1.0, ls=":")
         _crosses(axes, rows, shown, specs)

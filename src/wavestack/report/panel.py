@@ -21,9 +21,9 @@ from matplotlib.transforms import Transform
 from wavestack.artifacts import write_text
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; a marker beside each, for print without colour.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-DARK_PALETTE = ("#6bb8ec", "#ff9d5c", "#3fd0a4", "#eaa9ce", "#9bd5f7", "#f3c04d")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+DARK_PALETTE = ("#6bb8ec", "#ff9d5c", "#3fd0a4", "#eaa9ce", "#9bd5f7", "#f3c04d", "#f4f1ea")
+MARKERS = ("o", "s", "^", "D", "v", "P", "*")
 INK, MUTED, GRID, PAPER = "#1d1c1a", "#6a6863", "#dedbd3", "#fffefc"
 VARIABLES = {
     INK: "ink",

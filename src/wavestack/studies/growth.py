@@ -63,6 +63,7 @@ class Shape:
     chosen: Literal["linear", "quadratic"]
     advantage: float  # of the chosen one, in units of the criterion: above 2 it is worth saying, above 10 beyond doubt
     quadratic_share: float  # of the quadratic term in its curve at the greatest length
+    terms: tuple[float, ...]  # a, b and c of the chosen curve, a + b S + c S^2 (a straight line has no c)
 
 
 def shape(points: Mapping[int, float]) -> Shape | None:
@@ -72,16 +73,17 @@ def shape(points: Mapping[int, float]) -> Shape | None:
     lengths = numpy.array(sorted(points), dtype=float)
     values = numpy.array([points[length] for length in sorted(points)])
     powers = (lengths / lengths.max())[:, None] ** numpy.arange(3)
-    criteria, terms = [], numpy.zeros(3)
+    criteria, fitted = [], []
     for degree in (1, 2):
         # no coefficient below zero: what takes time takes no less of it where there is more
         terms, distance = optimize.nnls(powers[:, : degree + 1] / values[:, None], numpy.ones(len(values)))
         criteria.append(_criterion(distance**2, len(values), degree + 2))  # the variance is a parameter, too
+        fitted.append(terms)
     linear, quadratic = criteria
-    share = float(terms[2] / terms.sum())
-    if linear <= quadratic:
-        return Shape("linear", quadratic - linear, share)
-    return Shape("quadratic", linear - quadratic, share)
+    share = float(fitted[1][2] / fitted[1].sum())
+    chosen = 0 if linear <= quadratic else 1
+    terms = tuple(float(term / lengths.max() ** power) for power, term in enumerate(fitted[chosen]))
+    return Shape("quadratic" if chosen else "linear", abs(linear - quadratic), share, terms)
 
 
 def _criterion(squares: float, points: int, parameters: int) -> float:

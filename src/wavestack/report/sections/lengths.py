@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wavestack.report.length_figure import Measure, figure
+from wavestack.report.length_figure import Curve, Measure, figure
 from wavestack.report.section import Block, Context, Section, asked_for
 from wavestack.report.table import MISSING, Column, Content, Row, Table, count, failure, number, share
 from wavestack.schema import Sweep
@@ -62,7 +62,8 @@ def _blocks(
         ". Beside them stands how many times the first model's they "
         "are at this length: times with 95% intervals"
         f"{', memory by the process’s high-water mark and by the sum of its tensors' if twice else ''}. Both axes are logarithmic; lines "
-        "are fitted power laws, a dotted line is where the first model overtakes the one of its colour, a cross is a measurement that "
+        "are the curves that describe growth better (below), or power laws where lengths are too few to tell; a dotted line is where the "
+        "first model overtakes the one of its colour, a cross is a measurement that "
         f"failed.{IN_THE_MIDDLE if yardsticks else ''}{f' Not measured yet: {waiting} tokens.' if waiting else ''}"
     )
     wanted = [(spec, length) for spec in specs for length in sweep.lengths if length in measured]
@@ -107,15 +108,32 @@ def _figures(context: Context, sweep: Sweep, content: Content) -> list[Markup]:
         panels = [("ms a token (lower is better)", _decode_time, "time"), ("state, MiB a sequence (lower is better)", _state, "state")]
     drawn, rows = [], _as_in_the_middle(content["rows"])
     for title, measure, kind in panels:
-        # the time of a token grows by an exponent less than that of a sequence
-        shift = 1 if kind == "time" and sweep.mode != "decode" else 0
-        fits = [fit for fit in content["fits"] if (fit["measure"], fit["range"]) == (kind, "all") and fit["value"] is not None]
+        of_a_token = kind == "time" and sweep.mode != "decode"  # where the curves are of a sequence
+        curves = {spec: _per_token(curve) if of_a_token else curve for spec, curve in _curves(content, kind).items()}
         overtaken = [found for found in content["crossovers"] if found["measure"] == kind and found["length"] is not None]
         crossings = [(found["against"], found["length"]) for found in overtaken]
         path = context.figures.path("lengths", sweep.name, kind)
-        slopes = {fit["spec"]: fit["value"] - shift for fit in fits}
-        drawn.append(Markup(figure(path, title, rows, measure, context.looks, slopes, crossings)))
+        drawn.append(Markup(figure(path, title, rows, measure, context.looks, curves, crossings)))
     return drawn
+
+
+def _curves(content: Content, measure: str) -> dict[str, Curve]:
+    """Of each model the curve that was chosen for its points, or a power law, where there are too few to choose by."""
+    fits = [fit for fit in content["fits"] if (fit["measure"], fit["range"]) == (measure, "all") and fit["value"] is not None]
+    chosen = [found for found in content["shapes"] if found["measure"] == measure]
+    return {fit["spec"]: _power_law(fit["value"]) for fit in fits} | {found["spec"]: _polynomial(found["terms"]) for found in chosen}
+
+
+def _power_law(exponent: float) -> Curve:
+    return lambda length: length**exponent
+
+
+def _polynomial(terms: Sequence[float]) -> Curve:
+    return lambda length: sum(term * length**power for power, term in enumerate(terms))
+
+
+def _per_token(curve: Curve) -> Curve:
+    return lambda length: curve(length) / length
 
 
 def _as_in_the_middle(rows: Sequence[Content]) -> list[Content]:

@@ -23,6 +23,23 @@ def copy_of_the_project(folder: Path) -> Path:
     return folder
 
 
+def under_git(project: Path) -> None:
+    """The copy in a repository of its own, in which nothing is committed yet."""
+    shutil.copy(ROOT / ".gitignore", project)
+    git(project, "init")
+    git(project, "config", "user.name", "Tests")
+    git(project, "config", "user.email", "tests@example.org")
+
+
+def commit(project: Path) -> None:
+    git(project, "add", "--all")
+    git(project, "commit", "--message", "results")
+
+
+def git(project: Path, *command: str) -> None:
+    subprocess.run(["git", *command], cwd=project, capture_output=True, check=True)
+
+
 def environment(project: Path) -> dict[str, str]:
     """The copy's own package; and a PATH without this environment, since rules must find `wavestack` by themselves."""
     return {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin"}

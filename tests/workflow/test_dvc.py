@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT, environment, metrics, planned
+from project import ROOT, commit, environment, metrics, planned, under_git
 
 KNOB = ("fourier: {frequencies: 16}", "fourier: {frequencies: 12}")
 
@@ -47,18 +47,14 @@ def stored(once, pristine) -> Path:
 def store(project: Path) -> None:
     stages = (ROOT / "dvc.yaml").read_text()
     (project / "dvc.yaml").write_text(stages.replace("[smoke, quick]", "[tiny]"))
-    for name in (".dvc", ".dvcignore", ".gitignore"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, project / name, **({"ignore": shutil.ignore_patterns("cache", "tmp")} if name == ".dvc" else {}))
+    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(ROOT / ".dvcignore", project)
     (project / "reports" / "benchmarks").mkdir()
     (project / "reports" / "benchmarks" / "README.md").write_text("none\n")
-    done(project, "git", "init", "-q")
-    done(project, "git", "config", "user.email", "tests@example.org")
-    done(project, "git", "config", "user.name", "Tests")
+    under_git(project)
     assert not jobs(done(project, "dvc", "repro"))
     done(project, "dvc", "push")
-    done(project, "git", "add", "-A")
-    done(project, "git", "commit", "-qm", "results")
+    commit(project)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import itertools
 import math
+import shutil
 
-import pandas
 import pytest
 import yaml
 from project import ROOT, copy_of_the_project, snakemake
@@ -76,18 +76,15 @@ def test_two_percent_worse_is_found_as_often_as_is_told(trained):
 
 
 @pytest.mark.nightly
-def test_a_worse_model_is_refused_and_a_renamed_metric_is_not_judged(trained):
+def test_a_worse_model_is_refused_and_a_renamed_metric_is_not_judged(trained, tmp_path):
     """A tenth of the learning rate, the same seeds."""
     worse = ("--config", "studies={comparison: {seeds: [0, 1, 2]}}", "training={learning_rate: 0.0003}")
-    before = pandas.read_csv(trained / "reports/seeds/losses.csv")
-    kept = trained / "reports/before"
-    kept.mkdir()
-    (kept / "losses.csv").write_text(before.to_csv(index=False))
-    (kept / "tokens").symlink_to(trained / "reports/seeds/tokens")
-    done = snakemake(trained, "--cores", "2", "reports/seeds/metrics.json", *worse, params=PARAMS)
+    project = shutil.copytree(trained, tmp_path / "project")
+    done = snakemake(project, "--cores", "2", "reports/seeds/metrics.json", *worse, params=PARAMS)
     assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = judge(Seeds(kept, range(3)), Seeds(trained / "reports/seeds", range(3)))
+    before = trained / "reports/seeds"
+    verdicts = judge(Seeds(before, range(3)), Seeds(project / "reports/seeds", range(3)))
     assert exit_status(verdicts) == 1
-    renamed = Seeds(kept, range(3))
+    renamed = Seeds(before, range(3))
     renamed.metrics = lambda: {"pydocs": {"wavestack": {"nats_per_token": 5.6}, "wavestick": {"nats_per_token": 5.6}}}
-    assert exit_status(judge(renamed, Seeds(kept, range(3)))) == 2
+    assert exit_status(judge(renamed, Seeds(before, range(3)))) == 2

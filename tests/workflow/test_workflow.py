@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from project import ROOT, SNAKEMAKE, copy_of_the_project, environment, metrics, planned, snakemake
+from project import ROOT, SNAKEMAKE, commit, copy_of_the_project, environment, metrics, planned, snakemake, under_git
 
 RUNS = ["transformer/tiny/base", "wavestack/tiny/base", "wavestack/tiny/lanes=none", "wavestack/tiny/lanes=wavelet"]
 
@@ -92,12 +92,20 @@ def test_what_was_made_of_files_that_are_not_found_is_kept(finished, tmp_path, m
 
 @pytest.mark.nightly
 def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, tmp_path):
-    """Everything else is there already; nothing that is asked for without its name opens them, even where they were opened before."""
+    """Everything else is there already; nothing that is asked for without its name opens them, even where they were opened before.
+
+    They stay closed to code that is in no commit.
+    """
     project = tmp_path / "opened"
     shutil.copytree(finished, project)
     jobs = planned(project, "test")
     assert jobs["open"] == {f"the test split to pydocs/{spec}/tiny/base/seed0" for spec in ("wavestack", "transformer")}
     assert "train" not in jobs
+    done = snakemake(project, "--cores", "2", "test")
+    assert done.returncode != 0
+    assert not (project / "reports" / "openings.csv").exists()
+    under_git(project)
+    commit(project)
     done = snakemake(project, "--cores", "2", "test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len((project / "reports" / "openings.csv").read_text().splitlines()) == 1 + 2

@@ -123,7 +123,7 @@ def _grown_memory(sweep: Mapping[str, Any], ours: str) -> list[Evidence]:
     ways = PEAKS if sweep["device"] == "cpu" else PEAKS[:1]  # a GPU's allocator counts all
     counted = [exponent({row["length"]: row[way] / row["batch"] for row in rows if row.get(way)}) for way in ways]
     known = [found for found in counted if found is not None]
-    protocol = f"{sweep['name']}, peak above the loaded model (in brackets: all ways to count): {ours}"
+    protocol = f"{sweep['name']}, peak above the loaded model by all counts: {ours}"
     measure, file = "exponent of memory", "studies/lengths.json"
     if len(known) < len(ways):
         few = f"memory of fewer than {POINTS} lengths from {FROM} to {UP_TO:,} is known in each way"
@@ -365,7 +365,7 @@ def _swept(results: Results) -> list[Evidence]:
             continue
         counted = [of_round[length] for of_round in rounds if length in of_round]
         ratios = [ratio for of_round, _ in counted for ratio in of_round]
-        what = "state behind the tokens" if sweep["mode"] == "decode" else "peak above the loaded model (in brackets: all ways to count, all rounds)"
+        what = "state behind the tokens" if sweep["mode"] == "decode" else "peak above the loaded model by all counts"
         protocol = f"{sweep['name']}, {what}, {length:,} tokens, {ours} over {theirs}"
         verdict, reason = judged(min(ratios), max(ratios), 1, _doubt(sweep, counted))
         measures = ("ratio of bytes", ratios[0], min(ratios), max(ratios))

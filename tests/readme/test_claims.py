@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.readme.pages import CONVOLUTION, CPU, REPORTS, STORIES, WIKIPEDIA, interval, readme_says, study
+from tests.readme.pages import CONVOLUTION, CPU, REPORTS, STORIES, WIKIPEDIA, interval, readme_says, study, sweep_of
 from wavestack.artifacts import read_json
+from wavestack.studies.growth import exponent
 
 CLAIMS = {  # rows of the README's table, in order, and the profile whose findings decide
     "tinystories-beats-transformer": "findings-cpu",
@@ -47,9 +48,13 @@ def test_verdicts_on_the_published_claims():
         if each["protocol"].startswith(name) and " transformer-heads-64" in each["protocol"]
     )
     readme_says(f"in forward passes {of_four} for four sequences and {of_tokens} for 16,384 tokens")
-    (undecided,) = [each for each in found["linear-in-sequence-length"] if each["decides"] and each["verdict"] != "supported"]
-    assert undecided["protocol"].startswith("training-cpu-float32-batch1")
-    assert undecided["verdict"] == "undecided"
+    decide = [(each["measure"], each["protocol"], each["verdict"]) for each in found["linear-in-sequence-length"] if each["decides"]]
+    assert {
+        protocol.partition(", ")[0] for measure, protocol, verdict in decide if (measure, verdict) == ("exponent of time", "supported")
+    } == {"training-cpu-float32-batch1"}
+    assert [verdict for measure, _, verdict in decide if measure == "exponent of time"].count("undecided") == 3
+    assert {verdict for measure, _, verdict in decide if measure == "exponent of memory"} == {"supported"}
+    assert all("512 to 4,096 tokens" in protocol for _, protocol, _ in decide)
     of_memory = {
         each["protocol"].partition(",")[0]: interval(each)
         for each in found["linear-in-sequence-length"]
@@ -57,9 +62,16 @@ def test_verdicts_on_the_published_claims():
     }
     names = ("training-cpu-float32-tokens16384", "forward-cpu-float32-batch4", "forward-cpu-float32-tokens16384")
     steps, four, passes = (of_memory[name] for name in names)
-    readme_says(f"of memory {steps}, {four} and {passes}.")
-    one = of_memory["training-cpu-float32-batch1"]
-    readme_says(f"In training steps of one sequence it is {of_one}, which tells nothing of the transformer; of memory {one}.")
+    readme_says(f"Exponents of memory are {steps}, {four}, {passes} and {of_memory['training-cpu-float32-batch1']}.")
+    readme_says(f"Training steps of one sequence support it, with {of_one}.")
+    for name in of_memory:
+        rows = [row for row in sweep_of(name)["rows"] if row["spec"] == "transformer-heads-64" and 512 <= row["length"] <= 4096]
+        theirs = [exponent({row["length"]: row[way] / row["batch"] for row in rows}) for way in ("peak_bytes", "accounted_bytes")]
+        assert all(grown.high < 1.01 for grown in theirs)
+    readme_says("undecided: its memory does, and so does that of a transformer with fused attention.")
+    (sweep,) = [sweep for sweep in study("lengths", "gpu")["sweeps"] if sweep["mode"] == "training"]
+    (fit,) = [fit for fit in sweep["fits"] if (fit["spec"], fit["measure"], fit["range"]) == ("wavestack", "time", "all")]
+    readme_says(f"On a GPU time has {interval(fit)} from 1,024 to 131,072, with two lengths up to 4,096")
     memory = {
         each["protocol"].partition(",")[0]: each
         for each in found["memory-efficient-for-long-context"]

@@ -4,9 +4,15 @@ from statistics import fmean, median
 
 import pandas
 import pytest
+import torch
 
 from tests.readme.pages import CPU, REPORTS, behind_it_says, interval, readme_says, study, sweep_of
 from wavestack.artifacts import read_json
+from wavestack.models import wavestack
+from wavestack.profiling.accounting import account
+from wavestack.profiling.modes import make
+from wavestack.reading import load
+from wavestack.training.checkpoint import Architecture
 
 
 @pytest.fixture
@@ -152,6 +158,8 @@ def test_decoding_against_the_position_on_a_cpu():
     linear = [row["ratio"] for (spec, _), row in ratio.items() if spec in ("gated-linear-attention", "state-space")]
     behind_it_says(f"take {min(linear):.1f} to {max(linear):.1f} times as long as WaveStack")
     window = [row["ratio"] for (spec, _), row in ratio.items() if spec == "transformer-window"]
+    others = ("gated-linear-attention", "state-space", "transformer-window")
+    assert all(row["high"] < 1 for (spec, _), row in ratio.items() if spec in others)
     behind_it_says(f"and a transformer with a window of 256 tokens, and 2 MiB of state, {min(window):.2f} to {max(window):.2f} times.")
     assert {round(state["transformer-window", length] / 2**20) for _, length in ratio if length > 128} == {2}
     readme_says(f"in {min(linear + window):.1f} to {max(linear + window):.1f} of its time")
@@ -234,6 +242,36 @@ def test_training_steps_of_one_sequence_on_a_cpu():
         f"takes more up to about {round(crossing['length'], -3):,.0f} tokens, "
         f"by the sum of tensors {tensors[256]:.0f}% at 256 and {tensors[4096]:.1f}% at 4,096"
     )
+
+
+@pytest.mark.nightly
+def test_what_a_short_sequence_takes_more_memory_for(monkeypatch):
+    """Counted again, of models that were not trained."""
+    parameters = load("params/findings-cpu.yaml")
+    lengths = parameters.profile.studies.lengths
+    budget = parameters.lengths_budget(lengths.sweep("training-cpu-float32-batch1"))
+
+    def taken(spec: str, length: int) -> int:
+        model = Architecture(parameters.specs[spec], budget, lengths.vocabulary).build()
+        step = make("training", model, torch.randint(lengths.vocabulary, (1, length + 1)), "float32", compile=False)
+        step.run()  # the optimiser's state is there
+        return account(step.run, step.ready).allocated
+
+    kept, theirs, short = taken("wavestack", 1024), taken("transformer-heads-64", 1024), taken("transformer-heads-64", 512)
+    monkeypatch.setattr(wavestack, "WORTH", 0)
+    made_again = taken("wavestack", 1024)
+    behind_it_says(f"Of the {(kept - theirs) / 1e6:.0f} MB more at 1,024, {(kept - made_again) / 1e6:.1f} are the lanes' filtered inputs")
+    rest, rest_of_short = (f"{more / 1e6:.0f} MB" for more in (made_again - theirs, taken("wavestack", 512) - short))
+    assert rest == rest_of_short
+    (row,) = [
+        row for row in sweep_of("training-cpu-float32-batch1")["rows"] if (row["spec"], row["length"]) == ("transformer-heads-64", 1024)
+    ]
+    behind_it_says(f"they leave {(made_again - theirs) / row['accounted_bytes']:.0%} more, or {rest}, as at 512")
+    branches = [
+        branch for block in Architecture(parameters.specs["wavestack"], budget, 512).build().blocks for branch in block.branches.values()
+    ]
+    weights = sum(layer.weight.nbytes for branch in branches for layer in (branch.inputs, branch.z, branch.out))
+    behind_it_says(f"side by side in one matrix for one product, are {weights / 1e6:.0f} MB at every length.")
 
 
 def test_forward_passes_on_a_cpu():

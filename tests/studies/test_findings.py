@@ -234,7 +234,8 @@ def test_of_the_audit_the_rungs_are_told_that_turn_the_verdict(tmp_path):
 
 
 def lengths(reports, **exponents):
-    """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line; 16,384 is beyond the claim.
+    """Seconds a sequence of 1 ms at 256 tokens, growing as is said, a little off and on a straight line. 256 and
+    16,384 are none of the claim's.
 
     A token takes as much memory at every length.
     """
@@ -242,7 +243,7 @@ def lengths(reports, **exponents):
         {"spec": spec, "mode": "training", "length": length, "batch": 2, "status": "ok", "seconds_median": 2e-3 * seconds}
         | dict.fromkeys(("peak_bytes", "accounted_bytes"), 2000 * length)
         for spec, power in exponents.items()
-        for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (1, 1.005, 0.995, 0.995, 1.005, 9), strict=True)
+        for length, off in zip((256, 512, 1024, 2048, 4096, 16384), (9, 1.005, 0.995, 0.995, 1.005, 9), strict=True)
         for seconds in [off * (length / 256) ** power]
     ]
     write_sweeps(reports, of_sweep("training-cpu-float32-batch2", rows), of_sweep("decode-cpu-float32-batch2", rows, mode="decode"))
@@ -312,18 +313,6 @@ def test_whose_exponent_leaves_it_open_is_told(tmp_path, ours, theirs, unclear):
     lengths(tmp_path, wavestack=ours, transformer=theirs)
     (evidence,) = of_time(found(swept(TRAINING), tmp_path)["linear-in-sequence-length"])
     assert evidence["reason"] == f"up to 1.03 is called linear, and the interval of {unclear} lies on both sides"
-
-
-def test_time_that_short_sequences_take_hides_no_quadratic_term(tmp_path):
-    """Launching kernels takes as long as 1,000 tokens do; from 512 on that is less than what grows, and below it more."""
-    lengths(tmp_path, wavestack=1.0, transformer=1.5)
-    content = read_json(tmp_path / "studies" / "lengths.json")
-    for row in content["sweeps"][0]["rows"]:
-        if row["spec"] == "wavestack":
-            row["seconds_median"] = 1e-6 * (1000 + row["length"] + row["length"] ** 2 / 2048)
-    write_json(tmp_path / "studies" / "lengths.json", content)
-    (evidence,) = of_time(found(swept(TRAINING), tmp_path)["linear-in-sequence-length"])
-    assert (evidence["verdict"], evidence["high"] > 1.03) == ("undecided", True)
 
 
 @pytest.mark.parametrize(
@@ -404,17 +393,17 @@ def test_a_later_round_is_no_evidence_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ratios", "verdict"), [((0.9, 1.1, 1.4), "supported"), ((0.9, 0.95, 1.0), "undecided"), ((0.9, 1.4), "undecided")]
+    ("ratios", "verdict"), [((9, 0.9, 1.1, 1.4), "supported"), ((0.3, 0.9, 0.95, 1.0), "undecided"), ((0.3, 0.9, 1.4), "undecided")]
 )
 def test_attention_that_bends_upwards_is_told_by_calls_side_by_side(tmp_path, ratios, verdict):
-    """A line through a bend has a wide interval; 0.9 that becomes 1.4 from 512 to 4,096 is an exponent of 0.2 more."""
+    """A line through a bend has a wide interval; 0.9 that becomes 1.4 from 512 to 4,096 is an exponent of 0.2 more. 256 does not count."""
     lengths(tmp_path, wavestack=1.0, transformer=1.0)
     content = read_json(tmp_path / "studies" / "lengths.json")
     for row in content["sweeps"][0]["rows"]:
         row["seconds_median"] *= 1 + (row["length"] / 4096) ** 3 if row["spec"] == "transformer" else 1
     content["sweeps"][0]["ratios"] = [
         {"spec": "transformer", "than": "wavestack", "length": length, "ratio": ratio, "low": ratio - 0.05, "high": ratio + 0.05}
-        for length, ratio in zip((512, 1024, 4096), ratios, strict=False)
+        for length, ratio in zip((256, 512, 1024, 4096), ratios, strict=False)
     ]
     write_json(tmp_path / "studies" / "lengths.json", content)
     assert found(swept(TRAINING), tmp_path)["linear-in-sequence-length"]["verdict"] == verdict

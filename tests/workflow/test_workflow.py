@@ -103,6 +103,9 @@ def test_test_splits_are_opened_by_name_alone_and_the_findings_follow(finished, 
     assert "train" not in jobs
     done = snakemake(project, "--cores", "2", "test")
     assert done.returncode != 0
+    told = [log.read_text() for log in (project / "logs/tiny/open_test").rglob("*.log")]
+    assert told
+    assert all("git does not say here whether its code is committed" in text for text in told)
     assert not (project / "reports" / "openings.csv").exists()
     under_git(project)
     commit(project)
